@@ -1,0 +1,7 @@
+"""Pyro models, imported as ``pyro_dgm.models``."""
+
+if __name__ != "pyro_dgm.models":
+    raise ImportError(
+        f"this folder is the package 'pyro_dgm.models', but it is being imported as {__name__!r}. "
+        "Write 'from pyro_dgm import models' or 'from pyro_dgm.models import ...' instead."
+    )

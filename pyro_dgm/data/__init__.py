@@ -1,0 +1,1 @@
+"""Targets of known density in two dimensions, and image data sets."""

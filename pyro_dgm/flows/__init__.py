@@ -1,0 +1,1 @@
+"""Modules that own networks and return a ``FlowDistribution`` when called."""

@@ -1,0 +1,1 @@
+"""Networks as plain ``nn.Module``s: conditioners, encoders, decoders, critics."""

@@ -1,0 +1,1 @@
+"""Losses in nats: evidence bounds and adversarial games."""

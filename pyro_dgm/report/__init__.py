@@ -1,0 +1,1 @@
+"""Self-contained pages that set models side by side."""

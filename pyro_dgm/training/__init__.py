@@ -1,0 +1,1 @@
+"""``fit``, its history, saved runs and callbacks."""

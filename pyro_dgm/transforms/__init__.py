@@ -1,0 +1,6 @@
+"""Bijections as ``torch.distributions`` transforms: maths only, one family a file."""
+
+from pyro_dgm.transforms.affine_coupling import AffineCoupling
+from pyro_dgm.transforms.bijection import Bijection, Composed
+
+__all__ = ["AffineCoupling", "Bijection", "Composed"]
