@@ -5,3 +5,8 @@ if __name__ != "pyro_dgm.guides":
         f"this folder is the package 'pyro_dgm.guides', but it is being imported as {__name__!r}. "
         "Write 'from pyro_dgm import guides' or 'from pyro_dgm.guides import ...' instead."
     )
+
+from pyro_dgm.guides.amortized_normal import AmortizedNormal
+from pyro_dgm.guides.empty import Empty
+
+__all__ = ["AmortizedNormal", "Empty"]

@@ -5,3 +5,9 @@ if __name__ != "pyro_dgm.models":
         f"this folder is the package 'pyro_dgm.models', but it is being imported as {__name__!r}. "
         "Write 'from pyro_dgm import models' or 'from pyro_dgm.models import ...' instead."
     )
+
+from pyro_dgm.models.generative_model import Capabilities, GenerativeModel, evaluating
+from pyro_dgm.models.normalizing_flow import NormalizingFlow
+from pyro_dgm.models.vae import VAE
+
+__all__ = ["VAE", "Capabilities", "GenerativeModel", "NormalizingFlow", "evaluating"]

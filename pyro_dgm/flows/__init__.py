@@ -1,1 +1,6 @@
-"""Modules that own networks and return a ``FlowDistribution`` when called."""
+"""Flows: modules that own networks and return a ``FlowDistribution`` when called."""
+
+from pyro_dgm.flows.flow import Flow
+from pyro_dgm.flows.real_nvp import RealNVP
+
+__all__ = ["Flow", "RealNVP"]

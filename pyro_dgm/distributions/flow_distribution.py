@@ -1,0 +1,135 @@
+"""The distribution of a flow: a base pushed through a bijection, one fused pass per call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pyro.distributions import TorchDistribution, TransformedDistribution
+from torch import Size, Tensor
+from torch.distributions import Distribution
+
+from pyro_dgm.errors import ShapeError
+from pyro_dgm.transforms.bijection import Bijection
+
+__all__ = ["FlowDistribution"]
+
+
+class FlowDistribution(TransformedDistribution):  # type: ignore[misc]
+    r"""The push-forward of a base distribution by a bijection.
+
+    .. math:: \log p(y) = \log p_Z(g^{-1}(y)) + \log|\det \nabla g^{-1}(y)|
+
+    It is a Pyro distribution like any other: an observed site, a latent prior, a guide site, in plates. A
+    density or a draw with its density costs one pass through the bijection. A value that this very object
+    has just drawn by :meth:`rsample` under enabled gradients is scored from the drawing pass, without
+    inverting; values of :meth:`sample` never are, since score-function estimators need the gradient of their
+    density.
+
+    Args:
+        base: Distribution of the latent, of event shape that of the bijection's domain.
+        transform: The bijection from latent to data.
+        validate_args: Whether values are checked; by default as Pyro's global setting says.
+
+    Shape:
+        ``log_prob``: from ``(*sample, *batch, *event)`` to ``(*sample, *batch)``, in nats.
+
+    Raises:
+        ShapeError: If a value's rightmost dimensions are not the event shape.
+    """
+
+    arg_constraints: dict[str, Any] = {}
+
+    def __init__(
+        self, base: TorchDistribution, transform: Bijection, *, validate_args: bool | None = None
+    ) -> None:
+        event_dim = transform.domain.event_dim
+        if len(base.event_shape) != event_dim:
+            base = base.to_event(event_dim - len(base.event_shape))
+        self.base_dist = base
+        self.transforms = [transform]
+        self._scored: tuple[Tensor, int, Tensor] | None = None
+        event_shape: Size = transform.forward_shape(base.event_shape)  # type: ignore[no-untyped-call]
+        # Torch's own constructor expands the base again, which costs more than it checks here.
+        Distribution.__init__(self, base.batch_shape, event_shape, validate_args=validate_args)
+
+    @property
+    def transform(self) -> Bijection:
+        """The bijection from latent to data."""
+        transform: Bijection = self.transforms[0]
+        return transform
+
+    def expand(self, batch_shape: Size, _instance: None = None) -> FlowDistribution:
+        """Return this distribution with a larger ``batch_shape``; itself if it has that shape."""
+        batch_shape = Size(batch_shape)
+        if batch_shape == self.batch_shape:
+            return self
+        wider = FlowDistribution(self.base_dist.expand(batch_shape), self.transform, validate_args=False)
+        wider._validate_args = self._validate_args
+        return wider
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """The log-density of ``value``, in nats."""
+        drawn = self._scored
+        if drawn is not None and drawn[0] is value and drawn[1] == value._version:
+            return drawn[2]
+        self._check_event(value)
+        if self._validate_args:
+            self._validate_sample(value)
+        x, ladj = self.transform.inverse_and_ladj(value)
+        log_prob: Tensor = self.base_dist.log_prob(x) + ladj
+        return log_prob
+
+    def rsample_and_log_prob(self, sample_shape: Size | tuple[int, ...] = ()) -> tuple[Tensor, Tensor]:
+        """Draw reparameterised samples and score them in the same pass.
+
+        Returns:
+            The draws ``(*sample, *batch, *event)`` and their log-densities ``(*sample, *batch)``, in nats.
+        """
+        x = self.base_dist.rsample(Size(sample_shape))
+        y, ladj = self.transform.call_and_ladj(x)
+        return y, self.base_dist.log_prob(x) - ladj
+
+    def rsample(self, sample_shape: Size | tuple[int, ...] = ()) -> Tensor:
+        """Draw samples through which gradients reach the base and the bijection."""
+        if not torch.is_grad_enabled():
+            return self.sample(sample_shape)
+        y, log_prob = self.rsample_and_log_prob(sample_shape)
+        self.remember(y, log_prob)
+        return y
+
+    def sample(self, sample_shape: Size | tuple[int, ...] = ()) -> Tensor:
+        """Draw samples without gradients."""
+        with torch.no_grad():
+            y: Tensor = self.transform(self.base_dist.sample(Size(sample_shape)))
+            return y
+
+    def score_with_costs(self, value: Tensor) -> dict[str, Tensor]:
+        """Return what carrying ``value`` to the base costs, and keep its density from the same pass.
+
+        Returns:
+            The transform's costs by name, each of shape ``(*sample, *batch)``; empty for most transforms.
+        """
+        self._check_event(value)
+        x, ladj, costs = self.transform.inverse_with_costs(value)
+        self.remember(value, self.base_dist.log_prob(x) + ladj)
+        return costs
+
+    def remember(self, value: Tensor, log_prob: Tensor) -> None:
+        """Keep the density of this one tensor, for the next :meth:`log_prob` of the very same object.
+
+        For passes that give a density besides what they were made for. A change of ``value`` in place
+        voids the entry.
+        """
+        self._scored = (value, value._version, log_prob)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_scored": None}
+
+    def _check_event(self, value: Tensor) -> None:
+        rank = len(self.event_shape)
+        if value.shape[value.dim() - rank :] != self.event_shape or value.dim() < rank:
+            raise ShapeError(
+                f"this flow has events of shape {tuple(self.event_shape)}, but the value has shape "
+                f"{tuple(value.shape)}. Put batch dimensions on the left of the event's."
+            )

@@ -1,0 +1,105 @@
+"""The module that owns a flow's networks and returns its distribution."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from pyro_dgm.distributions import FlowDistribution, StandardNormal
+from pyro_dgm.errors import ShapeError
+from pyro_dgm.naming import NamedPyroModule
+from pyro_dgm.transforms import Bijection
+
+__all__ = ["Flow"]
+
+
+class Flow(NamedPyroModule):
+    """A normalizing flow over vectors: calling it gives a distribution.
+
+    ``flow()``, or ``flow(context)`` for a conditional flow, is a
+    :class:`~pyro_dgm.distributions.FlowDistribution` for use as ``pyro.sample("x", flow(), obs=x)`` in any
+    model or guide. It trains there under SVI without a ``pyro.module`` statement, in a plain function too.
+
+    A subclass keeps its networks in plain ``nn.Module`` children and defines :meth:`transform`.
+
+    Args:
+        input_dim: Size ``D`` of the data vectors.
+        context_dim: Size of the conditioning vector; zero for none.
+        name: Prefix of the parameters in Pyro's store; unique by default.
+
+    Raises:
+        ShapeError: If a context is missing, superfluous or of the wrong size.
+    """
+
+    def __init__(self, input_dim: int, context_dim: int = 0, *, name: str | None = None) -> None:
+        super().__init__(name)
+        if input_dim < 1 or context_dim < 0:
+            raise ValueError(
+                f"{type(self).__name__} needs input_dim >= 1 and context_dim >= 0, but got "
+                f"input_dim={input_dim} and context_dim={context_dim}."
+            )
+        self.input_dim, self.context_dim = input_dim, context_dim
+        # Costs of the bijection that training adds to the loss: name -> weight. None for most flows.
+        self.penalties: dict[str, float] = {}
+        self._frozen = False
+        self.register_buffer("origin", torch.zeros(input_dim), persistent=False)
+
+    @property
+    def event_shape(self) -> torch.Size:
+        """Shape of one row of data."""
+        return torch.Size([self.input_dim])
+
+    def transform(self, context: Tensor | None = None) -> Bijection:
+        """Return the bijection from latent to data, given a ``context`` of shape ``(*batch, C)``."""
+        raise NotImplementedError(f"{type(self).__name__} must define transform(context)")
+
+    def base(self, context: Tensor | None = None) -> StandardNormal:
+        """Return the latent's distribution, N(0, I) with the batch shape of the context."""
+        return StandardNormal(self.origin, () if context is None else context.shape[:-1])
+
+    def forward(self, context: Tensor | None = None) -> FlowDistribution:
+        """Return the distribution of the data, given a ``context`` of shape ``(*batch, C)``.
+
+        Its ``batch_shape`` is ``batch``, and ``()`` without a context.
+        """
+        self.check_context(context)
+        return FlowDistribution(self.base(context), self.transform(context))
+
+    def check_context(self, context: Tensor | None) -> None:
+        """Raise :class:`ShapeError` unless the context is what this flow was built for."""
+        got = 0 if context is None else context.shape[-1]
+        if got != self.context_dim:
+            came = "none came" if context is None else f"one of shape {tuple(context.shape)} came"
+            wanted = f"a context of shape (*batch, {self.context_dim})" if self.context_dim else "no context"
+            raise ShapeError(
+                f"{type(self).__name__} was built with context_dim={self.context_dim} and expects {wanted}, "
+                f"but {came}. Call flow(context) with that shape, or build the flow with "
+                f"context_dim={got}."
+            )
+
+    def freeze(self) -> Self:
+        """Stop gradients to the parameters and stay in evaluation mode; returns the flow itself.
+
+        A frozen flow stays as it is inside a model that trains, under SVI too.
+        """
+        self.requires_grad_(False)
+        self.eval()
+        self._frozen = True
+        return self
+
+    def unfreeze(self) -> Self:
+        """Undo :meth:`freeze`: let the parameters train again."""
+        self._frozen = False
+        self.requires_grad_(True)
+        return self.train()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode, unless the flow is frozen."""
+        return super().train(mode and not self._frozen)
+
+    def extra_repr(self) -> str:
+        """State the sizes in ``repr``."""
+        context = f", context_dim={self.context_dim}" if self.context_dim else ""
+        return f"input_dim={self.input_dim}{context}"

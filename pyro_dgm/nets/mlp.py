@@ -1,0 +1,63 @@
+"""Multilayer perceptrons, with or without a conditioning vector."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["MLP"]
+
+
+class MLP(nn.Module):
+    """A multilayer perceptron of a vector and, if asked for, of a context beside it.
+
+    Args:
+        in_features: Size of the input; zero is allowed and gives a function of the context alone.
+        out_features: Size of the output.
+        hidden_dims: Widths of the hidden layers.
+        context_dim: Size of the context; zero for none.
+        activation: Makes the activation between the layers.
+        zero_last: Start the last layer at zero, so that the output starts as zero.
+
+    Shape:
+        Input ``(*batch, in_features)`` and context ``(*context_batch, context_dim)``, whose batch shapes
+        broadcast; output ``(*batch, out_features)``.
+
+    Example:
+        >>> MLP(2, 3, (16,), context_dim=4)(torch.randn(5, 2), torch.randn(4)).shape
+        torch.Size([5, 3])
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        hidden_dims: Sequence[int] = (128, 128),
+        *,
+        context_dim: int = 0,
+        activation: Callable[[], nn.Module] = nn.ReLU,
+        zero_last: bool = False,
+    ) -> None:
+        super().__init__()
+        self.context_dim = context_dim
+        sizes = [in_features + context_dim, *hidden_dims, out_features]
+        layers: list[nn.Module] = []
+        with warnings.catch_warnings():  # a function of nothing (D = 1, no context) is its biases
+            warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
+            for size_in, size_out in pairwise(sizes):
+                layers += [nn.Linear(size_in, size_out), activation()]
+        self.layers = nn.Sequential(*layers[:-1])
+        if zero_last:
+            nn.init.zeros_(layers[-2].weight)  # type: ignore[arg-type]
+            nn.init.zeros_(layers[-2].bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Map ``x``, beside ``context`` where there is one."""
+        if context is not None:
+            batch = torch.broadcast_shapes(x.shape[:-1], context.shape[:-1])
+            x = torch.cat((x.expand(*batch, -1), context.expand(*batch, -1)), dim=-1)
+        return self.layers(x)  # type: ignore[no-any-return]
