@@ -1,9 +1,9 @@
 """Compare the time of ``import pyro_dgm`` with that of ``import pyro``.
 
-Run ``python -m benchmarks.import_time``. Each round starts one fresh interpreter per import, in turn, so that a
-busy machine slows all of them alike. CPU seconds of the import statement alone are compared, and medians over
-the rounds are printed. The package itself imports next to nothing, so the rooms below the command line are
-imported too; the bar, at most 1.2 times ``import pyro``, holds for both.
+Run ``python -m benchmarks.import_time``. Each round starts one fresh interpreter per import, in turn, so that
+a busy machine slows all of them alike. CPU seconds of the import statement alone are compared, and medians
+over the rounds are printed. The package itself imports next to nothing, so the rooms below the command line
+are imported too; the bar, at most 1.2 times ``import pyro``, holds for both.
 """
 
 import argparse

@@ -51,7 +51,8 @@ print(json.dumps([before, after_package, after_rooms, light, loaded]))
 
 @pytest.fixture(scope="module")
 def report():
-    done = subprocess.run([sys.executable, "-c", CHILD], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", CHILD], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     keys = ("before", "after package", "after rooms", "loaded by package", "loaded by rooms")
     return dict(zip(keys, json.loads(done.stdout), strict=True))
 
