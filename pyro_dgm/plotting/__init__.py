@@ -1,1 +1,26 @@
-"""One function a picture; each returns the Matplotlib axes or figure it drew on."""
+"""One function a picture; each returns the Matplotlib axes that it drew on.
+
+No function touches ``pyplot`` or Matplotlib's global settings: figures need no display and no closing.
+"""
+
+from pyro_dgm.plotting.curves import training_curve
+from pyro_dgm.plotting.density import density, density_grid
+from pyro_dgm.plotting.images import image_grid, reconstructions
+from pyro_dgm.plotting.paths import paths
+from pyro_dgm.plotting.points import latent_image, latent_scatter, samples
+from pyro_dgm.plotting.style import figure_of, png_bytes, styled
+
+__all__ = [
+    "density",
+    "density_grid",
+    "figure_of",
+    "image_grid",
+    "latent_image",
+    "latent_scatter",
+    "paths",
+    "png_bytes",
+    "reconstructions",
+    "samples",
+    "styled",
+    "training_curve",
+]
