@@ -1,1 +1,20 @@
 """Self-contained pages that set models side by side."""
+
+from pyro_dgm.report.html import to_html, write_html
+from pyro_dgm.report.page import Link, Part, Picture, Pictures, Report, Section, Table, Text
+from pyro_dgm.report.text import plain, to_text
+
+__all__ = [
+    "Link",
+    "Part",
+    "Picture",
+    "Pictures",
+    "Report",
+    "Section",
+    "Table",
+    "Text",
+    "plain",
+    "to_html",
+    "to_text",
+    "write_html",
+]
