@@ -5,6 +5,7 @@
 # does the same. FOLDER/.finished is the last thing written: an environment without it, whose making was
 # interrupted, is made again from nothing.
 set -euo pipefail
+trap 'exit 130' INT TERM  # uv, interrupted, exits as if it had failed, and pip would then take over
 cd "$(dirname "$0")/.."
 
 venv=$1 extras=$2 python=${3:-}
