@@ -1,1 +1,21 @@
 """Networks as plain ``nn.Module``s: conditioners, encoders, decoders, critics."""
+
+from pyro_dgm.nets.conv_critic import ConvCritic
+from pyro_dgm.nets.conv_decoder import ConvDecoder
+from pyro_dgm.nets.conv_encoder import ConvEncoder
+from pyro_dgm.nets.layer_parameters import LayerParameters
+from pyro_dgm.nets.lecture import lecture_critic, lecture_decoder, lecture_encoder
+from pyro_dgm.nets.mlp import MLP
+from pyro_dgm.nets.norm import norm_layer
+
+__all__ = [
+    "MLP",
+    "ConvCritic",
+    "ConvDecoder",
+    "ConvEncoder",
+    "LayerParameters",
+    "lecture_critic",
+    "lecture_decoder",
+    "lecture_encoder",
+    "norm_layer",
+]

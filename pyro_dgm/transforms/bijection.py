@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.transforms import Transform
 
-__all__ = ["Bijection", "Composed"]
+__all__ = ["Bijection", "Composed", "Inverted"]
 
 
 class Bijection(Transform):
@@ -128,3 +128,40 @@ class Composed(Bijection):
         for part in reversed(self.parts):
             y = part.inv(y)
         return y
+
+
+class Inverted(Bijection):
+    """A bijection used backwards: its cheap direction becomes the other one.
+
+    Args:
+        part: The bijection whose inverse this is.
+    """
+
+    def __init__(self, part: Bijection) -> None:
+        super().__init__()
+        self.part = part
+
+    @property
+    def domain(self) -> Any:  # type: ignore[override]
+        """The codomain of the part."""
+        return self.part.codomain
+
+    @property
+    def codomain(self) -> Any:  # type: ignore[override]
+        """The domain of the part."""
+        return self.part.domain
+
+    def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Apply the inverse of the part."""
+        return self.part.inverse_and_ladj(x)
+
+    def inverse_and_ladj(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Apply the part."""
+        return self.part.call_and_ladj(y)
+
+    def _call(self, x: Tensor) -> Tensor:
+        inverse: Tensor = self.part.inv(x)
+        return inverse
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        return self.part(y)  # type: ignore[no-any-return]

@@ -1,0 +1,91 @@
+"""Roots of increasing functions, with derivatives of first and second order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from pyro_dgm.errors import SolverFailed
+
+__all__ = ["increasing_root"]
+
+ValueAndSlope = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+def increasing_root(
+    function: ValueAndSlope, low: Tensor, high: Tensor, *, max_steps: int = 200, expand: bool = False
+) -> Tensor:
+    r"""Solve :math:`f(s) = 0` elementwise for a strictly increasing :math:`f`.
+
+    Newton's method inside a bracket that shrinks at every step; where a Newton step would leave the bracket,
+    or has not halved the residual, the bracket is halved instead. No element's path depends on another's.
+    Two undetached Newton steps at the root then carry the derivatives: with
+    :math:`s = s_0 - f(s_0) / f'(s_0)` at a root, the first step gives the exact first derivative in
+    everything that ``function`` closes over (the implicit function theorem), the second the second.
+
+    Args:
+        function: Returns :math:`f(s)` and :math:`f'(s) > 0`, of the shape of ``s``.
+        low: Lower ends of the brackets, where :math:`f \le 0`.
+        high: Upper ends, where :math:`f \ge 0`.
+        max_steps: Bound of the number of evaluations; 200 halvings exhaust any floating-point bracket.
+        expand: Widen brackets that do not yet hold the root, doubling them up to ``max_steps`` times.
+
+    Returns:
+        The roots, of the shape of ``low``. Rows whose function is not finite give NaN, alone.
+
+    Raises:
+        SolverFailed: If a finite function has no sign change in reach.
+    """
+    with torch.no_grad():
+        low, high = low.detach().clone(), high.detach().clone()
+        if expand:
+            low, high = _expanded(function, low, high, max_steps)
+        root = _bracketed_newton(function, low, high, max_steps)
+    for _ in range(2):
+        value, slope = function(root)
+        root = root - value / slope
+    return root
+
+
+def _bracketed_newton(function: ValueAndSlope, low: Tensor, high: Tensor, max_steps: int) -> Tensor:
+    s = 0.5 * (low + high)
+    last = torch.full_like(s, torch.inf)
+    for _ in range(max_steps):
+        value, slope = function(s)
+        low = torch.where(value <= 0, s, low)
+        high = torch.where(value >= 0, s, high)
+        newton = s - value / slope
+        good = (newton >= low) & (newton <= high) & (value.abs() <= 0.5 * last)
+        following = torch.where(good, newton, 0.5 * (low + high))
+        settled = (following == s) | (value == 0) | ~value.isfinite()
+        s, last = torch.where(value.isfinite(), following, value * torch.nan), value.abs()
+        if settled.all():
+            break
+        # An ulp-wide bracket makes following alternate between its ends; that is as good as settled.
+        if (
+            ((high - low) <= 2 * torch.finfo(s.dtype).eps * s.abs().clamp(min=1e-30))
+            .logical_or(settled)
+            .all()
+        ):
+            break
+    return s
+
+
+def _expanded(function: ValueAndSlope, low: Tensor, high: Tensor, max_steps: int) -> tuple[Tensor, Tensor]:
+    width = (high - low).clamp(min=1.0)
+    for _ in range(max_steps):
+        at_low, at_high = function(low)[0], function(high)[0]
+        short_low, short_high = at_low > 0, at_high < 0
+        if not (short_low | short_high).any():
+            return low, high
+        low = torch.where(short_low, low - width, low)
+        high = torch.where(short_high, high + width, high)
+        width = 2 * width
+        if not (low.isfinite().all() and high.isfinite().all()):
+            break
+    raise SolverFailed(
+        "no sign change found for the inverse of a monotone map: it is bounded, so that the value has no "
+        "preimage, or it is flat. Check that the value lies in the transform's codomain."
+    )
