@@ -1,0 +1,189 @@
+"""Is this flow a density? Its figures beside what mathematics demands of them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Size, Tensor, nn
+from torch.distributions import Distribution
+
+from pyro_dgm.diagnostics.audit_report import AuditReport, Check
+from pyro_dgm.diagnostics.audit_subject import Subject, double_copy, subjects_of
+from pyro_dgm.diagnostics.change_of_variables import log_det_checks, round_trip_checks
+from pyro_dgm.diagnostics.density_checks import likelihood_checks, mass_checks
+from pyro_dgm.diagnostics.step_count import step_count_checks
+from pyro_dgm.errors import DataError
+from pyro_dgm.models.generative_model import GenerativeModel, evaluating, seeded
+from pyro_dgm.models.normalizing_flow import NormalizingFlow
+
+__all__ = ["audit"]
+
+_MAX_CONTEXTS = 4
+_SOLVER_ROUND_TRIP, _SOLVER_LOG_DET = 1e-3, 1e-2
+
+
+def audit(
+    flow: nn.Module | Distribution,
+    data: Any = None,
+    *,
+    context: Tensor | None = None,
+    entropy: float | None = None,
+    num_points: int = 1000,
+    num_data: int = 20_000,
+    num_draws: int = 20_000,
+    seed: int = 0,
+) -> AuditReport:
+    r"""Check that a flow is the density that it claims to be.
+
+    - Both round trips, latent to data to latent and data to latent to data.
+    - The log-determinant against ``slogdet`` of autograd's Jacobian at 50 points, in float64 where a copy of
+      the flow can be made; forward and inverse log-determinants sum to zero; ``log_prob`` is what follows.
+    - The mass of ``exp(log_prob)``, by adaptive quadrature in one and two dimensions and by importance
+      sampling above, where the verdict is "not decided" if the estimate cannot be trusted. The samples'
+      mean log-density is that of the density.
+    - With data: :math:`J_{ML} = -\frac1n \sum_i \log p(x_i)`, and, where the entropy of the data is known,
+      :math:`J_{ML} \geq H(X) - 3\,SE`, since :math:`J_{ML} - H(X)` is a Kullback-Leibler divergence.
+    - For a flow that takes a number of steps ``nt_eval``: the same with two and four times as many.
+
+    The flow, its mode and the random state are left as they were.
+
+    Args:
+        flow: A flow, a :class:`~pyro_dgm.models.NormalizingFlow`, any torch distribution (Pyro's and zuko's
+            flows too), or any module that gives one when called.
+        data: Rows ``(n, *event)`` as a tensor or array, or something to draw ``num_data`` fresh rows from: a
+            distribution, or an object with ``sample(n)``. Its ``entropy`` is used where it has one.
+        context: For a conditional flow: one row ``(C,)``, or several ``(k, C)``, of which at most 4 are
+            looked at, evenly spaced. With ``data``, one row for all or one for each row of data.
+        entropy: The entropy H(X) of the data in nats, if it is known.
+        num_points: Number of points of each round trip.
+        num_data: Number of fresh rows to draw from ``data``.
+        num_draws: Number of draws of importance sampling.
+        seed: Seed of every random number used here.
+
+    Returns:
+        The report: ``print(report)`` shows the table, ``report.passed`` says it in one word.
+
+    Raises:
+        DataError: If the data are empty or not finite, or do not fit the context.
+        NotImplementedError: If the model has no exact density to check.
+        TypeError: If ``flow`` is neither a distribution nor gives one.
+
+    Example:
+        >>> from pyro_dgm.flows import RealNVP
+        >>> report = audit(RealNVP(2, hidden_dims=(16,)), entropy=None)
+        >>> report.passed, round(report.mass, 3)
+        (True, 1.0)
+    """
+    flow = _density_of(flow)
+    with torch.no_grad(), seeded(seed), ExitStack() as stack:
+        if isinstance(flow, nn.Module):
+            stack.enter_context(evaluating(flow))
+        rows, known = _rows_and_entropy(data, num_data)
+        few = _few_contexts(context)
+        subjects, doubles = subjects_of(flow, few), double_copy(flow, few)
+        num_steps = getattr(flow, "nt_eval", None)
+        trip_limit, log_det_limit = (_SOLVER_ROUND_TRIP, _SOLVER_LOG_DET) if num_steps else (None, None)
+        checks: list[Check] = []
+        if subjects[0].has_transform:
+            same_rows = rows if len(subjects) == 1 else None
+            checks += _attempt(
+                "round_trip",
+                "round trips",
+                lambda: round_trip_checks(
+                    subjects, doubles, num_points, data=same_rows, solver_limit=trip_limit
+                ),
+            )
+            checks += _attempt(
+                "log_det",
+                "log-determinant",
+                lambda: log_det_checks(doubles or subjects, solver_limit=log_det_limit),
+            )
+        checks += _attempt("mass", "mass", lambda: mass_checks(subjects, num_draws=num_draws))
+        if rows is not None:
+            entropy = known if entropy is None else entropy
+            checks += _attempt(
+                "J_ML", "J_ML", lambda: likelihood_checks(_log_prob(flow, rows, context), entropy)
+            )
+        if isinstance(num_steps, int) and len(subjects) == 1:
+            checks += _attempt(
+                "steps",
+                "number of steps",
+                lambda: step_count_checks(lambda nt: _with_steps(flow, few, nt), num_steps, rows),
+            )
+    return AuditReport(_describe(flow, subjects), tuple(checks))
+
+
+def _density_of(flow: Any) -> Any:
+    if isinstance(flow, NormalizingFlow):
+        return flow.flow
+    if isinstance(flow, GenerativeModel) and not flow.capabilities.has_log_prob:
+        flow.log_prob(torch.zeros(1))  # says why there is none, and what to use instead
+    return flow
+
+
+def _rows_and_entropy(data: Any, num_data: int) -> tuple[Tensor | None, float | None]:
+    if data is None:
+        return None, None
+    known = getattr(data, "entropy", None)
+    if isinstance(data, Distribution):
+        rows = data.sample(Size([num_data]))
+        try:
+            known = data.entropy().item()
+        except NotImplementedError:
+            known = None
+    elif hasattr(data, "sample"):
+        rows = torch.as_tensor(data.sample(num_data))
+    else:
+        rows, known = torch.as_tensor(data), None
+    if not len(rows) or not rows.isfinite().all():
+        bad = int((~rows.isfinite()).reshape(len(rows), -1).any(-1).sum()) if len(rows) else 0
+        raise DataError(f"audit needs finite data, but {bad} of {len(rows)} rows are not: drop them first.")
+    return rows, known if known is None else float(known)
+
+
+def _few_contexts(context: Tensor | None) -> Tensor | None:
+    if context is None or context.dim() == 1 or len(context) <= _MAX_CONTEXTS:
+        return context
+    return context[torch.linspace(0, len(context) - 1, _MAX_CONTEXTS).round().long()]
+
+
+def _log_prob(flow: Any, rows: Tensor, context: Tensor | None) -> Tensor:
+    if context is not None and context.dim() > 1 and len(context) != len(rows):
+        raise DataError(
+            f"audit got {len(rows)} rows of data and {len(context)} rows of context: give one context for "
+            "each row of data, or a single one of shape (C,)."
+        )
+    if context is None or context.dim() == 1:
+        (subject,) = subjects_of(flow, context)
+        return subject.log_prob(rows.reshape(len(rows), -1).to(subject.sample(1)))
+    given = flow(context)
+    log_prob: Tensor = given.log_prob(rows.to(given.sample()))
+    return log_prob
+
+
+def _attempt(key: str, title: str, checks: Callable[[], list[Check]]) -> list[Check]:
+    """What the checks find, or the failure to compute them: a flow that raises is not a density either."""
+    try:
+        return checks()
+    except DataError:
+        raise
+    except Exception as error:
+        message = str(error).splitlines()[0][:120] if str(error) else ""
+        return [Check.impossible(key, title, f"raised {type(error).__name__}: {message}".rstrip(": "))]
+
+
+def _with_steps(flow: Any, context: Tensor | None, num_steps: int) -> Subject:
+    twin = copy.deepcopy(flow)
+    twin.nt_eval = num_steps
+    return subjects_of(twin, context)[0]
+
+
+def _describe(flow: Any, subjects: list[Subject]) -> str:
+    one = subjects[0]
+    members = f", {len(subjects)} {one.name.rsplit(' ', 1)[0]}s" if len(subjects) > 1 else ""
+    shape = "x".join(map(str, one.event_shape)) or "scalar"
+    return f"{type(flow).__name__}: events {shape}, {str(one.dtype).removeprefix('torch.')}{members}"
