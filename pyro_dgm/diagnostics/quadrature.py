@@ -166,18 +166,28 @@ def _cut(centre: Tensor, half: Tensor, pieces: int = 2) -> tuple[Tensor, Tensor]
 
 
 def _seeded(centre: Tensor, reach: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
-    """Cut the window until no cell holds more than a fiftieth of the samples."""
+    """Cut the window until every cell suits the samples that it holds."""
     todo = _cut(centre[None], reach[None], 8)
     done: list[tuple[Tensor, Tensor]] = []
     for _ in range(_MAX_DEPTH):
-        inside = ((samples[:, None] - todo[0]).abs() <= todo[1]).all(-1).sum(0)
-        full = inside > len(samples) / 50
-        done.append((todo[0][~full], todo[1][~full]))
-        if not full.any():
-            return torch.cat([c for c, _ in done]), torch.cat([h for _, h in done])
-        todo = _cut(todo[0][full], todo[1][full])
+        coarse = _is_too_coarse(*todo, samples)
+        done.append((todo[0][~coarse], todo[1][~coarse]))
+        todo = _cut(todo[0][coarse], todo[1][coarse])
+        if not coarse.any():
+            break
     done.append(todo)
     return torch.cat([c for c, _ in done]), torch.cat([h for _, h in done])
+
+
+def _is_too_coarse(centre: Tensor, half: Tensor, samples: Tensor) -> Tensor:
+    """Whether boxes hold more than a fiftieth of the samples, or a few that lie in one corner."""
+    inside = ((samples[:, None] - centre).abs() <= half).all(-1)
+    count = inside.sum(0)
+    inside = inside[..., None]
+    low = torch.where(inside, samples[:, None], torch.inf).amin(0)
+    high = torch.where(inside, samples[:, None], -torch.inf).amax(0)
+    huddled = (high - low < half / 4).any(-1) & (count > 1)
+    return (count > len(samples) / 50) | huddled
 
 
 def _ring(centre: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:
