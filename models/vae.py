@@ -149,6 +149,16 @@ class VAE(GenerativeModel):
         with evaluating(self):
             return self._guide().posterior(x, context).mean  # type: ignore[no-any-return]
 
+    def reconstruct(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """The mean of p(x | z) at the mean of q(z | x), for each row: of the shape of ``x``.
+
+        Raises:
+            NotImplementedError: If the VAE was given no guide.
+        """
+        with torch.no_grad(), evaluating(self):
+            mean: Tensor = self.decode(self._guide().posterior(x, context).mean).mean
+        return mean
+
     def _guide(self) -> Any:
         if self.guide is None:
             raise NotImplementedError(

@@ -67,9 +67,10 @@ axes = plotting.density(flow(), window=moons.window)
 axes.figure.savefig(OUT / "real_nvp_density.png", dpi=120)
 axes = plotting.samples(model.sample(2000, seed=1), window=moons.window)
 axes.figure.savefig(OUT / "real_nvp_samples.png", dpi=120)
-z = model.encode(moons.sample(20_000, seed=2)).detach()
-axes = plotting.latent_image(z)
+test = moons.sample(20_000, seed=2)
+axes = plotting.latent_image(model, test)
 axes.figure.savefig(OUT / "real_nvp_latent.png", dpi=120)
+z = model.encode(test).detach()
 print("latent mean", z.mean(0).tolist(), "covariance", torch.cov(z.T).tolist())
 
 # %% [markdown]
@@ -84,7 +85,6 @@ print("latent mean", z.mean(0).tolist(), "covariance", torch.cov(z.T).tolist())
 # J_ML in nats on fresh points, above H(X) = 0.289 and close to it.
 
 # %%
-test = moons.sample(20_000, seed=3)
 with torch.no_grad():
     j_ml = -model.log_prob(test).mean().item()
 print(f"J_ML = {j_ml:.4f} nats, floor {moons.entropy:.4f}")

@@ -45,7 +45,7 @@ print(digits.name, tuple(digits.train.shape), "and", tuple(digits.test.shape))
 torch.manual_seed(0)
 LATENT = 2
 guide = AmortizedNormal(nets.ConvEncoder((1, 8, 8), LATENT))
-vae = VAE(nets.ConvDecoder((1, 8, 8), LATENT), LATENT, likelihood=Bernoulli(event_dim=3), guide=guide)
+vae = VAE(nets.ConvDecoder(LATENT, (1, 8, 8)), LATENT, likelihood=Bernoulli(event_dim=3), guide=guide)
 history = fit((vae, guide), digits, steps=200 if FAST else 4000, batch_size=128, lr=2e-3, progress=False)
 print(history)
 
@@ -61,10 +61,11 @@ estimate = metrics.importance_log_likelihood(vae, digits.test, num_samples=100 i
 print(f"ELBO {elbo.mean():.2f} nats per digit, log p(x) estimated as {estimate}")
 
 # %%
-figure = plotting.reconstructions(vae, digits.test[:8])
-figure.savefig(OUT / "vae_reconstructions.png", dpi=120)
-figure = plotting.image_grid(vae.sample(64, seed=1))
-figure.savefig(OUT / "vae_samples.png", dpi=120)
+few = digits.test[:8]
+axes = plotting.reconstructions(few, vae.reconstruct(few))
+axes.figure.savefig(OUT / "vae_reconstructions.png", dpi=120)
+axes = plotting.image_grid(vae.sample(64, seed=1))
+axes.figure.savefig(OUT / "vae_samples.png", dpi=120)
 axes = plotting.latent_scatter(vae.encode(digits.test).detach(), digits.test_labels)
 axes.figure.savefig(OUT / "vae_latent.png", dpi=120)
 

@@ -111,6 +111,11 @@ def test_training_reaches_the_exact_likelihood_of_the_linear_model():
     assert abs(bound - exact_log_prob(rows).mean().item()) < 0.01
 
 
+def test_reconstruction_is_the_decoded_posterior_mean():
+    vae = linear_vae()
+    assert_close(vae.reconstruct(ROWS), vae.encode(ROWS).detach() @ WEIGHTS.T)
+
+
 def test_there_is_no_exact_log_prob_and_the_error_says_what_there_is():
     with pytest.raises(NotImplementedError, match="log_prob_bound"):
         linear_vae().log_prob(ROWS)
