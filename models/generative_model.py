@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pyro_dgm.naming import NamedPyroModule
+from pyro_dgm.naming import NamedPyroModule, unregistered
 
 __all__ = ["Capabilities", "GenerativeModel", "evaluating", "seeded"]
 
@@ -76,7 +76,7 @@ class GenerativeModel(NamedPyroModule):
         """
         from pyro import poutine
 
-        with torch.no_grad(), evaluating(self), seeded(seed), poutine.block():
+        with torch.no_grad(), evaluating(self), seeded(seed), poutine.block(), unregistered():
             return self(context=context, num=n)  # type: ignore[no-any-return]
 
 

@@ -1,0 +1,179 @@
+"""The generator of a GAN as a Pyro model without a density."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import NoReturn, Self
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.distributions import TorchDistribution
+from torch import Tensor, nn
+
+from pyro_dgm.distributions import StandardNormal
+from pyro_dgm.distributions.implicit_distribution import NO_DENSITY, ImplicitDistribution
+from pyro_dgm.errors import ShapeError
+from pyro_dgm.models.generative_model import Capabilities, GenerativeModel, evaluating
+from pyro_dgm.models.vae import VAE
+from pyro_dgm.naming import unregistered
+from pyro_dgm.plates import data_plate
+
+__all__ = ["ImplicitGenerator"]
+
+_NO_DENSITY = NO_DENSITY.format(what="an ImplicitGenerator")
+
+
+class ImplicitGenerator(GenerativeModel):
+    r"""Latent-variable model without a density: a standard normal ``z`` and a network's output ``x``.
+
+    .. math:: z \sim N(0, I_q), \qquad x = g(z)
+
+    Sites: ``z`` of event shape ``(latent_dim,)`` and the deterministic ``x`` of event shape ``data_shape``,
+    both in the plate ``data``. Since ``x`` cannot be observed, it is trained by
+    :class:`~pyro_dgm.objectives.Adversarial` and not by SVI.
+
+    Args:
+        generator: The network g. Maps ``(*batch, latent_dim)`` to ``(*batch, *data_shape)``, and takes the
+            context as a second argument where there is one.
+        latent_dim: Size ``q`` of the latent.
+        data_shape: Shape of one row of data. By default read off one run of the generator, which a
+            generator that needs a context cannot do.
+        name: Prefix of the parameters in Pyro's store; unique by default.
+
+    Raises:
+        ShapeError: If the generator's rows do not have ``data_shape``.
+
+    Reference:
+        Goodfellow et al., Generative Adversarial Nets, NeurIPS 2014. https://arxiv.org/abs/1406.2661
+
+    Example:
+        >>> gan = ImplicitGenerator(nn.Linear(2, 6), latent_dim=2)
+        >>> gan.sample(4).shape, gan.capabilities.has_log_prob
+        (torch.Size([4, 6]), False)
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        latent_dim: int,
+        *,
+        data_shape: Sequence[int] | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name)
+        if latent_dim < 1:
+            raise ValueError(f"ImplicitGenerator needs latent_dim >= 1, but got latent_dim={latent_dim}.")
+        self.generator, self.latent_dim = generator, latent_dim
+        like = next(generator.parameters(), torch.zeros(()))
+        self.register_buffer("origin", like.detach().new_zeros(latent_dim), persistent=False)
+        shape = self._read_shape() if data_shape is None else data_shape
+        self.data_shape = torch.Size(shape)
+
+    @classmethod
+    def from_vae(cls, vae: VAE, *, name: str | None = None) -> Self:
+        """Start a generator from a VAE: g(z) is the mean of its p(x | z), with a copy of its decoder.
+
+        Args:
+            vae: The trained VAE, which is left as it is.
+            name: Prefix of the parameters in Pyro's store; unique by default.
+        """
+        return cls(_Mean(copy.deepcopy(vae.decoder), vae.likelihood), vae.latent_dim, name=name)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Draws, and nothing else."""
+        return Capabilities(
+            False, False, True, False, latent_dim=self.latent_dim, data_dim=prod(self.data_shape)
+        )
+
+    def prior(self) -> TorchDistribution:
+        """Return p(z), of event shape ``(latent_dim,)``."""
+        return StandardNormal(self.origin)
+
+    def generate(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return g(z), of shape ``(*batch, *data_shape)``, for latents ``(*batch, latent_dim)``."""
+        x: Tensor = self.generator(z) if context is None else self.generator(z, context)
+        wanted = z.shape[:-1] + self.data_shape
+        if x.shape != wanted:
+            raise ShapeError(
+                f"the generator should map latents of shape {tuple(z.shape)} to rows of shape "
+                f"{tuple(wanted)}, with data_shape={tuple(self.data_shape)}, but gave {tuple(x.shape)}. "
+                f"Pass the data_shape that it produces, and keep the batch dimensions on the left."
+            )
+        return x
+
+    def distribution(self, context: Tensor | None = None) -> ImplicitDistribution:
+        """Return the distribution of ``x``, as a site to draw from in other models."""
+        base = self.prior() if context is None else self.prior().expand(context.shape[:-1])
+        return ImplicitDistribution(base, lambda z: self.generate(z, context), self.data_shape)
+
+    def forward(
+        self,
+        x: None = None,
+        context: Tensor | None = None,
+        *,
+        num: int = 1,
+        size: int | None = None,
+        index: Tensor | None = None,
+    ) -> Tensor:
+        """Draw ``num`` rows. Rows cannot be scored.
+
+        Raises:
+            NotImplementedError: If rows ``x`` are given; it says what to use instead.
+        """
+        if x is not None:
+            raise NotImplementedError(f"x cannot be observed here: {_NO_DENSITY}")
+        with data_plate(num, size, index):
+            z = pyro.sample("z", self.prior())
+            g = self.generate(z, context)
+            return pyro.deterministic("x", g, event_dim=len(self.data_shape))
+
+    def rsample(self, n: int, *, context: Tensor | None = None) -> Tensor:
+        """Draw ``n`` rows with gradients, in the mode the generator is in: what training uses."""
+        with poutine.block(), unregistered():
+            return self(context=context, num=n)  # type: ignore[no-any-return]
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> NoReturn:
+        """There is none.
+
+        Raises:
+            NotImplementedError: Always; it says what to use instead.
+        """
+        raise NotImplementedError(_NO_DENSITY)
+
+    def log_prob_bound(self, x: Tensor, num_particles: int = 1, context: Tensor | None = None) -> NoReturn:
+        """There is none.
+
+        Raises:
+            NotImplementedError: Always; it says what to use instead.
+        """
+        raise NotImplementedError(f"there is no bound of what does not exist: {_NO_DENSITY}")
+
+    def encode(self, x: Tensor, context: Tensor | None = None) -> NoReturn:
+        """There is none.
+
+        Raises:
+            NotImplementedError: Always; it says what to use instead.
+        """
+        raise NotImplementedError(
+            "an ImplicitGenerator has no encoder: nothing in adversarial training learns z from x, and most "
+            "x are no g(z) at all. Use a VAE or a NormalizingFlow, or minimise |g(z) - x| over z yourself."
+        )
+
+    def _read_shape(self) -> torch.Size:
+        with torch.no_grad(), evaluating(self):
+            return self.generator(self.origin[None]).shape[1:]  # type: ignore[no-any-return]
+
+
+class _Mean(nn.Module):
+    """The mean of a decoder's likelihood, as a network."""
+
+    def __init__(self, decoder: nn.Module, likelihood: Callable[[Tensor], TorchDistribution]) -> None:
+        super().__init__()
+        self.decoder, self.likelihood = decoder, likelihood
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.likelihood(self.decoder(z)).mean

@@ -1,0 +1,149 @@
+import copy
+import pickle
+
+import pyro
+import pytest
+import torch
+from pyro import poutine
+from pyro.infer import Predictive
+from torch import nn
+from torch.testing import assert_close
+
+from pyro_dgm.errors import ShapeError
+from pyro_dgm.models import VAE, ImplicitGenerator
+from pyro_dgm.nets import MLP, ConvDecoder
+
+
+def gan(norm="batch"):
+    return ImplicitGenerator(ConvDecoder(2, (1, 8, 8), width=8, norm=norm), latent_dim=2)
+
+
+def test_x_is_the_generator_of_z_in_the_plate_data():
+    model = gan(None)
+    trace = poutine.trace(model).get_trace(num=5)
+    assert_close(trace.nodes["x"]["value"], model.generator(trace.nodes["z"]["value"]))
+    assert [frame.name for frame in trace.nodes["z"]["cond_indep_stack"]] == ["data"]
+    assert trace.nodes["z"]["value"].shape == (5, 2)
+
+
+def test_latents_are_standard_normal():
+    z = poutine.trace(gan(None)).get_trace(num=4000).nodes["z"]["value"]
+    assert z.mean(0).abs().max() < 4 / 4000**0.5
+    assert (z.var(0) - 1).abs().max() < 4 * (2 / 4000) ** 0.5
+
+
+def test_predictive_returns_both_sites():
+    draws = Predictive(gan(None), num_samples=3)(num=4)
+    assert (draws["z"].shape, draws["x"].shape) == ((3, 4, 2), (3, 4, 1, 8, 8))
+
+
+def test_data_shape_is_read_off_the_generator_without_changing_it():
+    generator = ConvDecoder(2, (1, 8, 8), width=8)
+    before = copy.deepcopy(generator.state_dict())
+    assert ImplicitGenerator(generator, 2).data_shape == (1, 8, 8)
+    assert generator.training
+    for name, value in generator.state_dict().items():
+        assert_close(value, before[name])
+
+
+def test_sample_is_in_evaluation_mode_without_gradients_and_gives_the_mode_back():
+    model = gan()
+    model.generator.layers[0].eval()
+    before = copy.deepcopy(model.state_dict())
+    x = model.sample(6)
+    assert x.shape == (6, 1, 8, 8)
+    assert not x.requires_grad
+    assert model.training
+    assert not model.generator.layers[0].training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_rsample_is_in_training_mode_with_gradients():
+    model = gan()
+    x = model.rsample(6)
+    assert x.requires_grad
+    assert model.generator.layers[0].num_batches_tracked == 1
+
+
+def test_a_seed_repeats_the_draw_and_leaves_the_global_state():
+    model = gan()
+    state = torch.get_rng_state()
+    assert_close(model.sample(3, seed=1), model.sample(3, seed=1))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_drawing_leaves_the_parameter_store_empty():
+    model = gan()
+    model.sample(2), model.rsample(2)
+    assert not list(pyro.get_param_store())
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda m, x: m(x),
+        lambda m, x: m.log_prob(x),
+        lambda m, x: m.log_prob_bound(x, num_particles=5),
+        lambda m, x: m.encode(x),
+    ],
+    ids=["observe", "log_prob", "log_prob_bound", "encode"],
+)
+def test_what_does_not_exist_says_why_and_what_to_use(ask):
+    with pytest.raises(NotImplementedError, match=r"(no density|no encoder).*(NormalizingFlow|VAE)"):
+        ask(gan(), torch.rand(3, 1, 8, 8))
+
+
+def test_capabilities_are_drawing_alone():
+    has = gan().capabilities
+    assert (has.has_log_prob, has.has_bound, has.has_sample, has.has_encode) == (False, False, True, False)
+    assert (has.latent_dim, has.data_dim) == (2, 64)
+
+
+def test_a_context_reaches_the_generator():
+    model = ImplicitGenerator(MLP(2, 3, (8,), context_dim=4), 2, data_shape=(3,))
+    context = torch.randn(5, 4)
+    assert model.sample(5, context=context).shape == (5, 3)
+    assert model.distribution(context).sample().shape == (5, 3)
+    assert not torch.equal(
+        model.sample(5, context=context, seed=0), model.sample(5, context=-context, seed=0)
+    )
+
+
+def test_the_distribution_of_x_draws_the_rows_of_the_model():
+    model = gan(None)
+    torch.manual_seed(3)
+    x = model.distribution().sample((4,))
+    torch.manual_seed(3)
+    assert_close(model.sample(4), x)
+
+
+def test_rows_of_another_shape_than_data_shape_are_an_error():
+    model = ImplicitGenerator(nn.Linear(2, 6), 2, data_shape=(5,))
+    with pytest.raises(ShapeError, match=r"\(3, 5\).*gave \(3, 6\)"):
+        model.sample(3)
+
+
+def test_a_generator_from_a_vae_draws_its_means_and_shares_no_weights():
+    vae = VAE(ConvDecoder(2, (1, 8, 8), width=8), 2)
+    vae.likelihood.event_dim = 3
+    model = ImplicitGenerator.from_vae(vae)
+    vae.eval(), model.eval()
+    z = torch.randn(4, 2)
+    assert_close(model.generate(z), vae.decoder(z).sigmoid())
+    with torch.no_grad():
+        model.generator.decoder.linear.weight.zero_()
+    assert vae.decoder.linear.weight.abs().min() > 0
+
+
+@pytest.mark.parametrize(
+    "twin", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["copy", "pickle"]
+)
+def test_a_twin_draws_the_same_under_a_name_of_its_own(twin):
+    model = gan()
+    other = twin(model)
+    assert_close(other.sample(3, seed=0), model.sample(3, seed=0))
+    assert other._pyro_name != model._pyro_name
+
+
+def test_dtype_follows_the_module():
+    assert gan().double().sample(2).dtype == torch.double
