@@ -1,0 +1,192 @@
+"""The adversarial game between a sampler and a critic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+from torch.optim import Adam, Optimizer
+
+from pyro_dgm.errors import TrainingDiverged
+from pyro_dgm.objectives.average import WeightAverage
+from pyro_dgm.objectives.batch import Batch, as_batch
+from pyro_dgm.objectives.holding import holding, undone_on_error
+from pyro_dgm.objectives.losses import AdversarialLoss, adversarial_loss
+from pyro_dgm.objectives.penalties import CriticPenalty
+from pyro_dgm.objectives.players import CriticLoss, CriticTerms, GeneratorLoss
+from pyro_dgm.objectives.readings import AdversarialLosses
+
+__all__ = ["Adversarial"]
+
+
+class Adversarial:
+    r"""Trains the parameters of a sampler against a critic: the objective of models without a density.
+
+    Each :meth:`step` is one update of the critic, and every ``critic_steps``-th also one of the generator.
+    While one player trains, nothing of the other changes: no parameter, gradient, buffer or running
+    statistic.
+
+    The model need not be a network: any Pyro model in a module trains whose draws ``model(num=n)`` are
+    differentiable in ``model.parameters()``, for instance a simulator. It runs under a Pyro block.
+
+    Args:
+        model: The generator, such as :class:`~pyro_dgm.models.ImplicitGenerator`.
+        critic: Maps rows ``(n, *event)`` to scores ``(n,)``: logits, without a sigmoid.
+        optimizers: The generator's optimiser, then the critic's. None, for one or both, is Adam with the
+            settings published with the loss.
+        loss: A name in :data:`~pyro_dgm.objectives.losses.LOSSES`, or a loss.
+        regularisers: Penalties of the critic, such as ``[GradientPenalty(10.0)]``.
+        critic_steps: Updates of the critic for each one of the generator.
+        average: Decay of a running average of the generator's weights, such as 0.999, kept in
+            :attr:`averaged`; None for none.
+
+    Attributes:
+        critic_loss: The critic's loss module, which registers the critic alone.
+        generator_loss: The generator's loss module, which registers the model alone.
+        steps: Number of steps so far.
+
+    Raises:
+        ShapeError: In a step, if the critic does not give one score a row, or generated rows do not have the
+            shape of the data's.
+        TrainingDiverged: In a step, if a loss or gradient is not finite. No update is then made with it.
+
+    Reference:
+        Goodfellow et al., Generative Adversarial Nets, NeurIPS 2014. https://arxiv.org/abs/1406.2661
+        Gulrajani et al., Improved Training of Wasserstein GANs, NeurIPS 2017.
+        https://arxiv.org/abs/1704.00028
+
+    Example:
+        >>> from pyro_dgm.models import ImplicitGenerator
+        >>> gan = ImplicitGenerator(nn.Linear(2, 2), latent_dim=2)
+        >>> critic = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1), nn.Flatten(0))
+        >>> game = Adversarial(gan, critic, critic_steps=2)
+        >>> [game.step(torch.randn(16, 2)).generator is None for _ in range(4)]
+        [True, False, True, False]
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        critic: nn.Module,
+        optimizers: tuple[Optimizer | None, Optimizer | None] | None = None,
+        *,
+        loss: str | AdversarialLoss = "non-saturating",
+        regularisers: Sequence[CriticPenalty] = (),
+        critic_steps: int = 1,
+        average: float | None = None,
+    ) -> None:
+        if critic_steps < 1:
+            raise ValueError(f"critic_steps must be at least 1, but is {critic_steps}.")
+        self.model, self.critic = _module(model, "model"), _module(critic, "critic")
+        self.critic_steps = critic_steps
+        self.loss = adversarial_loss(loss)
+        for regulariser in regularisers:
+            regulariser.check(critic)
+        self.critic_loss: nn.Module = CriticLoss(critic, model, self.loss, regularisers)
+        self.generator_loss: nn.Module = GeneratorLoss(model, critic, self.loss)
+        given = (None, None) if optimizers is None else optimizers
+        self.optimizers = (
+            given[0] or self._adam(model, "model"),
+            given[1] or self._adam(critic, "critic"),
+        )
+        self.average = None if average is None else WeightAverage(model, average)
+        self.steps = 0
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The model to sample from: with averaged weights if they are kept, else the model itself."""
+        return self.model if self.average is None else self.average.model
+
+    def step(self, batch: Batch | Tensor) -> AdversarialLosses:
+        """Update the critic once, and every ``critic_steps``-th time also the generator."""
+        batch = as_batch(batch)
+        with holding(self.model), undone_on_error(self.critic):
+            terms: CriticTerms = self.critic_loss(batch)
+            critic_gradient = self._update("critic", terms.loss, self.optimizers[1])
+        loss = gradient = None
+        if (self.steps + 1) % self.critic_steps == 0:
+            with holding(self.critic), undone_on_error(self.model):
+                scalar = self.generator_loss(batch)
+                gradient = self._update("generator", scalar, self.optimizers[0])
+            loss = float(scalar.detach())
+            if self.average is not None:
+                self.average.update(self.model)
+        self.steps += 1
+        return AdversarialLosses.of(terms, loss, critic_gradient, gradient)
+
+    @torch.no_grad()
+    def evaluate_loss(self, batch: Batch | Tensor) -> AdversarialLosses:
+        """Measure both losses on a batch, in the mode the networks are in, and change nothing of them."""
+        batch = as_batch(batch)
+        with holding(self.model, self.critic):
+            terms: CriticTerms = self.critic_loss(batch)
+            return AdversarialLosses.of(terms, float(self.generator_loss(batch)))
+
+    def train(self, mode: bool = True) -> Adversarial:
+        """Set the mode of both networks."""
+        self.model.train(mode)
+        self.critic.train(mode)
+        return self
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a later run needs to go on from here: networks, optimisers, average, counts."""
+        average = self.average
+        return {
+            "model": self.model.state_dict(),
+            "critic": self.critic.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "average": None if average is None else (average.model.state_dict(), average.steps),
+            "steps": self.steps,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a :meth:`state_dict` of the same architecture."""
+        self.model.load_state_dict(state["model"])
+        self.critic.load_state_dict(state["critic"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        if self.average is not None:
+            weights, self.average.steps = state["average"]
+            self.average.model.load_state_dict(weights)
+        self.steps = state["steps"]
+
+    def _update(self, player: str, loss: Tensor, optimizer: Optimizer) -> float:
+        """Take one step down ``loss`` and return its gradient norm; raise before one that is not finite."""
+        self._check_finite(player, "loss", loss, loss)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        own = [p for group in optimizer.param_groups for p in group["params"]]
+        norm = get_total_norm([p.grad for p in own if p.grad is not None])
+        self._check_finite(player, "gradient", norm, loss)
+        optimizer.step()
+        return float(norm)
+
+    def _check_finite(self, player: str, what: str, value: Tensor, loss: Tensor) -> None:
+        if not math.isfinite(number := float(value.detach())):
+            raise TrainingDiverged(
+                f"the {player}'s {what} is {number} at step {self.steps}; its parameters are those of "
+                "the last finite step. Lower its learning rate, check the data for outliers, or add "
+                "GradientPenalty() to the regularisers.",
+                step=self.steps,
+                loss=float(loss.detach()),
+                where=player,
+            )
+
+    def _adam(self, module: nn.Module, player: str) -> Optimizer:
+        parameters = [p for p in module.parameters() if p.requires_grad]
+        if not parameters:
+            raise ValueError(f"the {player} has no parameter to train. Unfreeze it, or pass its optimiser.")
+        return Adam(parameters, lr=self.loss.lr, betas=self.loss.betas, fused=True)
+
+
+def _module(module: nn.Module, player: str) -> nn.Module:
+    if not isinstance(module, nn.Module):
+        raise TypeError(
+            f"the {player} must be an nn.Module, since its parameters are what trains, but is a "
+            f"{type(module).__name__}. Put a plain function into a pyro.nn.PyroModule, as its forward."
+        )
+    return module

@@ -1,0 +1,157 @@
+"""What the two players of an adversarial game minimise, computed from logits and never from probabilities."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn.functional import relu, softplus
+
+from pyro_dgm.errors import UnknownNameError
+
+__all__ = [
+    "LOSSES",
+    "AdversarialLoss",
+    "Hinge",
+    "LeastSquares",
+    "Minimax",
+    "NonSaturating",
+    "Wasserstein",
+    "adversarial_loss",
+]
+
+
+class AdversarialLoss:
+    """The two losses of a game, from the critic's unbounded scores of real and generated rows.
+
+    Attributes:
+        lr: Default learning rate of Adam, from the paper that published the recipe.
+        betas: Its default momenta.
+    """
+
+    lr: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+
+    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The critic's loss, a scalar: the mean over the rows of both."""
+        raise NotImplementedError(f"{type(self).__name__} must define critic(real, fake)")
+
+    def generator(self, fake: Tensor) -> Tensor:
+        """The generator's loss, a scalar: the mean over its rows."""
+        raise NotImplementedError(f"{type(self).__name__} must define generator(fake)")
+
+    def readout(self, scores: Tensor) -> Tensor:
+        """The scores in the form in which people read them; a discriminator's are probabilities."""
+        return scores
+
+
+class Minimax(AdversarialLoss):
+    r"""The game of the first GAN paper, whose value at the best discriminator is 2 JS - 2 log 2 nats.
+
+    .. math:: \min_g \max_d \; E \log d(x) + E \log(1 - d(g(z))), \qquad d = \sigma(\text{score})
+
+    The generator's gradient vanishes where the discriminator is sure: prefer :class:`NonSaturating`.
+
+    Reference:
+        Goodfellow et al., Generative Adversarial Nets, NeurIPS 2014. https://arxiv.org/abs/1406.2661
+    """
+
+    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return ``-E log d(x) - E log(1 - d(g(z)))``, in nats."""
+        return softplus(-real).mean() + softplus(fake).mean()
+
+    def generator(self, fake: Tensor) -> Tensor:
+        """Return ``E log(1 - d(g(z)))``, in nats."""
+        return -softplus(fake).mean()
+
+    def readout(self, scores: Tensor) -> Tensor:
+        """Return the probability ``d`` of being real."""
+        return scores.sigmoid()
+
+
+class NonSaturating(Minimax):
+    """The discriminator of :class:`Minimax` with the generator's loss that keeps its gradient.
+
+    Both have the same fixed point, and differ where ``d(g(z))`` is near zero.
+    """
+
+    def generator(self, fake: Tensor) -> Tensor:
+        """Return ``-E log d(g(z))``, in nats."""
+        return softplus(-fake).mean()
+
+
+class LeastSquares(AdversarialLoss):
+    """Squared distances to the labels 1 of real rows and 0 of generated ones.
+
+    Reference:
+        Mao et al., Least Squares Generative Adversarial Networks, ICCV 2017.
+        https://arxiv.org/abs/1611.04076
+    """
+
+    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return ``(E (f(x) - 1)^2 + E f(g(z))^2) / 2``."""
+        return 0.5 * ((real - 1).square().mean() + fake.square().mean())
+
+    def generator(self, fake: Tensor) -> Tensor:
+        """Return ``E (f(g(z)) - 1)^2 / 2``."""
+        return 0.5 * (fake - 1).square().mean()
+
+
+class Hinge(AdversarialLoss):
+    """Scores beyond 1 for real rows and -1 for generated ones give nothing more.
+
+    Reference:
+        Lim and Ye, Geometric GAN, 2017. https://arxiv.org/abs/1705.02894
+    """
+
+    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return ``E max(0, 1 - f(x)) + E max(0, 1 + f(g(z)))``."""
+        return relu(1 - real).mean() + relu(1 + fake).mean()
+
+    def generator(self, fake: Tensor) -> Tensor:
+        """Return ``-E f(g(z))``."""
+        return -fake.mean()
+
+
+class Wasserstein(AdversarialLoss):
+    r"""The dual of the earth mover's distance, for a critic held to slope 1 by a regulariser.
+
+    .. math:: W_1 = \max_{\mathrm{Lip}(f) \le 1} E f(x) - E f(g(z))
+
+    The critic's value is in units of the data, and means something only beside its measured slope.
+
+    Reference:
+        Arjovsky, Chintala and Bottou, Wasserstein GAN, ICML 2017. https://arxiv.org/abs/1701.07875
+    """
+
+    lr = 1e-4
+    betas = (0.0, 0.9)
+
+    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return ``E f(g(z)) - E f(x)``."""
+        return fake.mean() - real.mean()
+
+    def generator(self, fake: Tensor) -> Tensor:
+        """Return ``-E f(g(z))``."""
+        return -fake.mean()
+
+
+LOSSES: dict[str, type[AdversarialLoss]] = {
+    "minimax": Minimax,
+    "non-saturating": NonSaturating,
+    "least-squares": LeastSquares,
+    "hinge": Hinge,
+    "wasserstein": Wasserstein,
+}
+
+
+def adversarial_loss(loss: str | AdversarialLoss) -> AdversarialLoss:
+    """Return the loss of that name, or the loss itself.
+
+    Example:
+        >>> adversarial_loss("wasserstein").betas
+        (0.0, 0.9)
+    """
+    if isinstance(loss, AdversarialLoss):
+        return loss
+    if loss not in LOSSES:
+        raise UnknownNameError.of("loss", str(loss), LOSSES)
+    return LOSSES[loss]()

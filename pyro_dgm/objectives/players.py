@@ -1,0 +1,154 @@
+"""The two players of an adversarial game: each a loss module that owns one network and borrows the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pyro
+import torch
+from pyro import poutine
+from torch import Tensor, nn
+
+from pyro_dgm.errors import DataError, ShapeError
+from pyro_dgm.naming import unregistered
+from pyro_dgm.objectives.batch import Batch
+from pyro_dgm.objectives.losses import AdversarialLoss
+from pyro_dgm.objectives.penalties import CriticPenalty
+
+__all__ = ["CriticLoss", "CriticTerms", "Fakes", "GeneratorLoss", "Scores"]
+
+
+class Fakes:
+    """Draws rows of a Pyro model, as many as the batch has, leaving no trace in Pyro.
+
+    The model runs under a block, on a parameter store of its own: what trains is ``model.parameters()``.
+    This is not a module, so that its owner does not register the model.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Return rows of the shape of ``batch.x``, with gradients where they are enabled."""
+        conditions = {} if batch.context is None else {"context": batch.context}
+        with pyro.get_param_store().scope() as store, poutine.block(), unregistered():
+            fake = self.model(num=len(batch.x), **conditions)
+        self._check(fake, batch, store["params"])
+        return fake  # type: ignore[no-any-return]
+
+    def _check(self, fake: Tensor, batch: Batch, stored: dict[str, Tensor]) -> None:
+        if fake.shape != batch.x.shape:
+            raise ShapeError(
+                f"the model draws rows of shape {tuple(fake.shape[1:])} ({tuple(fake.shape)} for "
+                f"num={len(batch.x)}), but the data have rows of shape {tuple(batch.x.shape[1:])}. Reshape "
+                f"the data, or give the generator the shape of the data."
+            )
+        if stored:
+            own = {id(p) for p in self.model.parameters()}
+            strangers = sorted(name for name, p in stored.items() if id(p) not in own)
+            if strangers:
+                raise TypeError(
+                    f"the model has pyro.param statements ({', '.join(strangers)}) that adversarial training "
+                    "cannot see. Make them attributes of the model: nn.Parameter, or pyro.nn.PyroParam."
+                )
+
+
+class Scores:
+    """Applies a critic and checks that it gives one number for each row. Not a module, as :class:`Fakes`."""
+
+    def __init__(self, critic: nn.Module) -> None:
+        self.critic = critic
+
+    def __call__(self, x: Tensor, batch: Batch) -> Tensor:
+        """Return the scores of rows ``x``, of shape ``(n,)``, given the context of ``batch``."""
+        scores: Tensor = self.critic(x) if batch.context is None else self.critic(x, batch.context)
+        if scores.shape != x.shape[:1]:
+            raise ShapeError(
+                f"a critic must give one score for each row, here shape ({len(x)},), but gave "
+                f"{tuple(scores.shape)} for x of shape {tuple(x.shape)}. Remove the last dimension with "
+                f".squeeze(-1), or sum over it."
+            )
+        return scores
+
+
+class CriticTerms(NamedTuple):
+    """The critic's loss and what it consists of; all but ``loss`` without gradients.
+
+    Attributes:
+        loss: What the critic minimises: minus its value, plus the penalties.
+        value: What it would maximise without penalties.
+        penalty: Sum of the weighted penalties.
+        slope: Largest gradient norm that a penalty met, NaN without penalties.
+        real: Mean readout of real rows.
+        fake: Mean readout of generated rows.
+    """
+
+    loss: Tensor
+    value: Tensor
+    penalty: Tensor
+    slope: Tensor
+    real: Tensor
+    fake: Tensor
+
+
+class CriticLoss(nn.Module):
+    """The critic's loss of a batch. Its parameters are those of the critic alone.
+
+    Args:
+        critic: The network that trains.
+        model: The generator, borrowed: it is not registered here, and runs without gradients.
+        loss: The game.
+        regularisers: Penalties of the critic.
+    """
+
+    def __init__(
+        self,
+        critic: nn.Module,
+        model: nn.Module,
+        loss: AdversarialLoss,
+        regularisers: Sequence[CriticPenalty] = (),
+    ) -> None:
+        super().__init__()
+        self.critic, self.loss, self.regularisers = critic, loss, tuple(regularisers)
+        self.fakes, self.scores = Fakes(model), Scores(critic)
+
+    def forward(self, batch: Batch) -> CriticTerms:
+        """Return the loss of real rows ``batch.x`` and as many generated ones, with its parts."""
+        with torch.no_grad():
+            fake = self.fakes(batch)
+        # Two passes, so that batch normalisation in the critic meets what it meets in the generator's step.
+        on_real, on_fake = self.scores(batch.x, batch), self.scores(fake, batch)
+        against = self.loss.critic(on_real, on_fake)
+        terms = [r(lambda x: self.scores(x, batch), batch.x, fake) for r in self.regularisers]
+        with torch.no_grad():
+            penalty = sum((t.loss for t in terms), torch.zeros_like(against))
+            slope = max((t.slope for t in terms), default=torch.full_like(against, torch.nan))
+            readouts = [self.loss.readout(scores).mean() for scores in (on_real, on_fake)]
+        loss = sum((t.loss for t in terms), against)
+        return CriticTerms(loss, -against.detach(), penalty, slope, *readouts)
+
+
+class GeneratorLoss(nn.Module):
+    """The generator's loss of a batch. Its parameters are those of the model alone.
+
+    Args:
+        model: The generator, any Pyro model whose draws ``model(num=n)`` carry gradients.
+        critic: The critic, borrowed: it is not registered here.
+        loss: The game.
+    """
+
+    def __init__(self, model: nn.Module, critic: nn.Module, loss: AdversarialLoss) -> None:
+        super().__init__()
+        self.model, self.loss = model, loss
+        self.fakes, self.scores = Fakes(model), Scores(critic)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the loss of as many generated rows as the batch has."""
+        fake = self.fakes(batch)
+        if torch.is_grad_enabled() and not fake.requires_grad:
+            raise DataError(
+                "the draws model(num=n) carry no gradient, so that nothing can train. Every site between the "
+                "parameters and x must be reparameterised: no discrete site, no detach, no frozen model."
+            )
+        return self.loss.generator(self.scores(fake, batch))
