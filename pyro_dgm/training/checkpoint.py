@@ -1,0 +1,190 @@
+"""Saving a module and its configuration in a folder, and loading it without running anything."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyro_dgm.errors import CheckpointError
+from pyro_dgm.training.atomic import check_writable, write_atomically
+from pyro_dgm.training.manifest import FileEntry, Manifest, plain_json, read_manifest, read_verified
+
+__all__ = ["load_weights", "read_config", "read_extra", "save"]
+
+
+def save(
+    folder: str | os.PathLike[str],
+    module: nn.Module,
+    *,
+    config: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Path:
+    """Save the weights and buffers of a module, with what is needed to build it again.
+
+    The folder gets ``weights-<checksum>.safetensors`` and ``manifest.json``; other files in it stay. The
+    manifest is replaced last and in one instant: killed at any moment, a run that was saved there before is
+    still whole.
+
+    Args:
+        folder: Where to; made if it does not exist.
+        module: What to save.
+        config: How to build the module, as plain JSON: see :func:`read_config`.
+        extra: Whatever else belongs to the run, such as results, as plain JSON: see :func:`read_extra`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OutputError: If the folder cannot be written to.
+        TypeError: If ``config`` or ``extra`` is not plain JSON, or the module's state is not all tensors.
+
+    Example:
+        >>> import tempfile
+        >>> run = save(tempfile.mkdtemp(), nn.Linear(2, 1), config={"in_features": 2})
+        >>> load_weights(run, nn.Linear(2, 1))
+        >>> read_config(run)
+        {'in_features': 2}
+    """
+    from safetensors.torch import save as serialise
+
+    described: tuple[dict[str, Any], dict[str, Any]] = (
+        plain_json(config or {}, "config"),
+        plain_json(extra or {}, "extra"),
+    )
+    content = serialise({name: t.detach().cpu().contiguous().clone() for name, t in _tensors(module).items()})
+    path = check_writable(folder)
+    weights = FileEntry.of("weights-{sha256:.16}.safetensors", content)
+    before = _saved_before(path)
+    write_atomically(path / weights.name, content)
+    Manifest({"weights": weights}, *described, _versions()).write(path)
+    for name in before - {weights.name}:
+        (path / name).unlink(missing_ok=True)
+    return path
+
+
+def load_weights(folder: str | os.PathLike[str], module: nn.Module) -> None:
+    """Set the weights and buffers of a module to the saved ones, bit for bit.
+
+    Nothing in the folder is executed, and nothing is changed before everything has been checked: sizes,
+    checksums, and names, shapes and dtypes against the module's.
+
+    Args:
+        folder: Where the run was saved.
+        module: A module of the same architecture, on any device. Lazy layers and guides must have been
+            called.
+
+    Raises:
+        CheckpointError: If there is no saved run, it is damaged or of a newer format, or the module differs.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    path = Path(folder)
+    try:
+        saved = load(_read_weights(path, module))
+    except SafetensorError as error:
+        raise CheckpointError(f"the weights in {path} are no safetensors file: {error}.") from error
+    _check_architecture(saved, _tensors(module), path)
+    module.load_state_dict(saved)
+
+
+def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the configuration that a run was saved with.
+
+    Raises:
+        CheckpointError: If there is no saved run, or its manifest is damaged or of a newer format.
+    """
+    return read_manifest(folder).config
+
+
+def read_extra(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what else a run was saved with.
+
+    Raises:
+        CheckpointError: If there is no saved run, or its manifest is damaged or of a newer format.
+    """
+    return read_manifest(folder).extra
+
+
+def _read_weights(path: Path, module: nn.Module, attempts: int = 3) -> bytes:
+    manifest = read_manifest(path)
+    entry = manifest.files.get("weights")
+    if entry is None:
+        raise CheckpointError(f"the manifest in {path} names no weights. Save the module again.")
+    _check_size(entry, module, path)
+    try:
+        return read_verified(path, entry)
+    except CheckpointError:
+        # Another process may just have saved a newer run there.
+        if attempts > 1 and read_manifest(path) != manifest:
+            return _read_weights(path, module, attempts - 1)
+        raise
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    state = module.state_dict()
+    others = [name for name, value in state.items() if not isinstance(value, Tensor)]
+    if others:
+        raise TypeError(f"only tensors can be saved, but the state of the module has {', '.join(others)}.")
+    return state
+
+
+def _check_size(entry: FileEntry, module: nn.Module, path: Path) -> None:
+    """Refuse a file that is too large for the module before any of it is read."""
+    tensors = _tensors(module)
+    # the header of a safetensors file takes about 100 bytes for each tensor, besides its name
+    header = 2**16 + sum(1024 + 8 * len(name) for name in tensors)
+    largest = 4 * header + 16 * sum(t.numel() for t in tensors.values())
+    if entry.size > largest:
+        raise CheckpointError(
+            f"{path / entry.name} has {entry.size} bytes, more than a {type(module).__name__} of this size "
+            "can need: it is another architecture. Build the module from read_config(folder)."
+        )
+
+
+def _check_architecture(saved: dict[str, Tensor], own: dict[str, Tensor], path: Path) -> None:
+    problems = []
+    if missing := sorted(own.keys() - saved.keys()):
+        problems.append(f"missing in the file: {', '.join(missing)}")
+    if surplus := sorted(saved.keys() - own.keys()):
+        problems.append(f"not in the module: {', '.join(surplus)}")
+    for name in sorted(own.keys() & saved.keys()):
+        here, there = own[name], saved[name]
+        if (here.shape, here.dtype) != (there.shape, there.dtype):
+            problems.append(
+                f"{name} is {tuple(there.shape)} {there.dtype} in the file, but {tuple(here.shape)} "
+                f"{here.dtype} in the module"
+            )
+    if problems:
+        raise CheckpointError(
+            f"the run in {path} is of another architecture than this module: {'; '.join(problems)}. Build "
+            "the module from read_config(folder), in the same dtype."
+        )
+
+
+def _saved_before(path: Path) -> set[str]:
+    """The files of the run that is about to be replaced."""
+    try:
+        return {entry.name for entry in read_manifest(path).files.values()}
+    except CheckpointError:
+        return set()
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    import pyro
+
+    import pyro_dgm
+
+    return {
+        "pyro_dgm": pyro_dgm.__version__,
+        "torch": str(torch.__version__),
+        "pyro": pyro.__version__,
+        "safetensors": version("safetensors"),
+    }

@@ -1,0 +1,178 @@
+"""``fit``: one call that trains any objective on any data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from numbers import Integral
+from typing import Any
+
+from torch import nn
+
+from pyro_dgm.training.batches import Source, as_source
+from pyro_dgm.training.budget import Budget, positive_int, positive_number
+from pyro_dgm.training.callbacks import Callback, FitState, as_callbacks
+from pyro_dgm.training.gradient_step import GradientStep, Learner, OptimizerLike
+from pyro_dgm.training.history import History
+from pyro_dgm.training.isolation import derived_seed, isolated, own_random_state
+from pyro_dgm.training.loop import Loop
+from pyro_dgm.training.objective import as_objective, devices_of, initialise, steps_itself, tensor_like
+from pyro_dgm.training.own_step import OwnStep
+from pyro_dgm.training.progress import Progress
+from pyro_dgm.training.schedules import Schedule, as_schedule
+from pyro_dgm.training.validation import Validation
+
+__all__ = ["fit"]
+
+DEFAULT_LR, DEFAULT_CLIP = 1e-3, 10.0
+
+
+def fit(
+    objective: Any,
+    data: Any,
+    *,
+    steps: int | None = None,
+    epochs: int | None = None,
+    max_time: float | None = None,
+    batch_size: int = 256,
+    lr: float = DEFAULT_LR,
+    optimizer: OptimizerLike | None = None,
+    schedule: str | Schedule | None = None,
+    clip: float | None = DEFAULT_CLIP,
+    seed: int = 0,
+    validation: Any = None,
+    validate_every: int | None = None,
+    patience: int | None = None,
+    keep_best: bool = True,
+    callbacks: Sequence[Callback | Callable[[FitState], object]] = (),
+    log_every: int = 1,
+    progress: bool = True,
+) -> History:
+    """Train an objective on data.
+
+    The run is a function of its arguments, the initial weights and the number of threads: the same gives the
+    same weights, to the bit. It draws from random states of its own; the caller's are left as they were, and
+    so are Pyro's parameter store, handlers and validation. Arguments and supports are validated in the first
+    step alone. A step whose loss or gradient is not finite is not made. Ctrl-C ends the run and keeps what
+    was learned so far.
+
+    Args:
+        objective: What to train: a model with a ``guide`` or a pair ``(model, guide)``, which train by
+            :class:`~pyro_dgm.objectives.ELBO`; a loss module whose ``forward(batch)`` is a scalar; or an
+            object with ``step(batch)``, such as :class:`~pyro_dgm.objectives.Adversarial`.
+        data: Rows ``(n, *event)`` as tensor, numpy array, list or DataFrame; a pair ``(rows, context)``; an
+            :class:`~pyro_dgm.data.ImageData`; a torch ``Dataset`` or ``DataLoader``; or a distribution or
+            other object whose ``sample(n)`` gives fresh rows at each step.
+        steps: Number of updates. Without any limit it is 2000.
+        epochs: The same, counted in passes over all rows.
+        max_time: Wall-clock seconds after which no further step begins.
+        batch_size: Rows of each batch; all rows if there are fewer. A ``DataLoader`` has its own.
+        lr: Learning rate of the default optimiser, fused Adam.
+        optimizer: Another optimiser of the objective's parameters, a torch optimiser class, which is given
+            ``lr``, or a function that makes one of a list of parameters.
+        schedule: ``"cosine"``, ``"one-cycle"``, or a function from the fraction of training done, in [0, 1],
+            to a factor of the learning rate.
+        clip: Largest global norm of the gradient, beyond which it is scaled down to it; None for no clipping.
+        seed: Seed of the order of the rows and of all random numbers.
+        validation: Held-out rows, or a pair with their context, on which the loss is measured at intervals.
+        validate_every: Number of steps between these; by default an epoch, or a twentieth of the steps.
+        patience: Number of validations without a new best after which training stops early.
+        keep_best: Whether to end with the weights of the best validation loss, where there is validation.
+        callbacks: :class:`Callback` objects, or functions that are called after each step.
+        log_every: Number of steps between rows of the history.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The :class:`History` of the run.
+
+    Raises:
+        TypeError: If objective, data or an option is nothing that can be used.
+        ValueError: If a number is out of range, or nothing in the objective trains.
+        DataError: If the data are empty or not finite.
+        TrainingDiverged: If a loss or gradient is not finite; parameters are then the last finite ones.
+        RuntimeError: If another thread is training.
+
+    Example:
+        >>> import torch
+        >>> from pyro_dgm.flows import RealNVP
+        >>> from pyro_dgm.models import NormalizingFlow
+        >>> history = fit(NormalizingFlow(RealNVP(2)), 3 * torch.randn(100, 2), epochs=20, progress=False)
+        >>> bool(history.losses[-1] < history.losses[0])
+        True
+    """
+    objective, schedule = as_objective(objective), as_schedule(schedule)
+    seed, batch_size = _seed(seed), positive_int("batch_size", batch_size)
+    like = tensor_like(objective, data)
+    source = as_source(data, batch_size, seed, like)
+    budget = Budget.of(steps, epochs, max_time, source.steps_per_epoch)
+    called = as_callbacks(callbacks)
+    if validation is not None:
+        every = _interval(source, budget) if validate_every is None else validate_every
+        rows = max(batch_size, 1000)
+        called.insert(0, Validation(validation, every, patience, keep_best, batch_size=rows, like=like))
+    elif patience is not None or validate_every is not None:
+        raise ValueError("patience and validate_every need validation=, the held-out rows to measure on.")
+
+    devices, state = devices_of(objective), FitState(objective, History())
+    with _in_training_mode(objective), isolated(seed, devices):
+        with own_random_state(seed, devices):
+            initialise(objective, source)
+        loop = Loop(
+            _learner(objective, optimizer, lr, clip),
+            source,
+            budget,
+            schedule=schedule,
+            callbacks=called,
+            aside=partial(own_random_state, derived_seed(seed, 1, 1), devices),
+            log_every=positive_int("log_every", log_every),
+        )
+        loop.run(state, Progress(budget.steps, progress))
+    return state.history
+
+
+def _learner(objective: Any, optimizer: OptimizerLike | None, lr: float, clip: float | None) -> Learner:
+    lr, clip = positive_number("lr", lr), None if clip is None else positive_number("clip", clip)
+    if not steps_itself(objective):
+        return GradientStep(objective, optimizer, lr, clip)
+    if optimizer is not None or lr != DEFAULT_LR or clip not in (None, DEFAULT_CLIP):
+        raise ValueError(
+            f"{type(objective).__name__} steps itself, with optimisers of its own: give optimizer, lr and "
+            "clip to it rather than to fit."
+        )
+    return OwnStep(objective)
+
+
+def _seed(seed: Any) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
+        raise TypeError(f"seed must be a non-negative integer, but is {seed!r}.")
+    number = int(seed)
+    if not 0 <= number < 2**63:
+        near = abs(number) % 2**63
+        raise ValueError(f"seed must be in [0, 2**63), but is {number}. Did you mean seed={near}?")
+    return number
+
+
+def _interval(source: Source, budget: Budget) -> int:
+    """Steps between validations: an epoch if it is not too short or too long for the run."""
+    if budget.steps is None:
+        return source.steps_per_epoch or 100
+    twentieth = max(1, budget.steps // 20)
+    epoch = source.steps_per_epoch
+    return epoch if epoch is not None and twentieth <= epoch <= budget.steps // 2 else twentieth
+
+
+@contextmanager
+def _in_training_mode(objective: Any) -> Iterator[None]:
+    """Hold a loss module in training mode; each part gets its own mode back. Other objectives mind theirs."""
+    parts = (
+        list(objective.modules()) if isinstance(objective, nn.Module) and not steps_itself(objective) else []
+    )
+    modes = [part.training for part in parts]
+    if parts:
+        objective.train()
+    try:
+        yield
+    finally:
+        for part, mode in zip(parts, modes, strict=True):
+            part.training = mode

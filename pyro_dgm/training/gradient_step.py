@@ -1,0 +1,169 @@
+"""One guarded step down the gradient of a loss module."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn, Protocol
+
+from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim import Adam, Optimizer
+
+from pyro_dgm.objectives.batch import Batch
+from pyro_dgm.training.divergence import LastGood, all_finite, diverged, find_culprit
+from pyro_dgm.training.first_step import first_loss
+
+__all__ = ["GradientStep", "Learner", "trainable_parameters"]
+
+OptimizerLike = Optimizer | Callable[[list[nn.Parameter]], Optimizer]
+
+
+class Learner(Protocol):
+    """What learns from a batch."""
+
+    def step(self, step: int, batch: Batch) -> dict[str, float]:
+        """Make one update and return what was measured before it."""
+
+    def scale_lr(self, factor: float) -> None:
+        """Set the learning rates to a multiple of what they were at the start."""
+
+    def close(self) -> None:
+        """Let go of what only training needs."""
+
+
+class GradientStep:
+    """Steps a loss module with an optimiser: clipped, and stopped before anything that is not finite.
+
+    Args:
+        objective: A module from a batch to a scalar loss. Its ``terms``, if it has any, are reported.
+        optimizer: An optimiser, or a function that makes one of a list of parameters; fused Adam by default.
+        lr: Learning rate of the default optimiser.
+        clip: Largest global norm of the gradient; None for no clipping.
+
+    Raises:
+        ValueError: If nothing in the objective trains, or a parameter is not finite at the start.
+    """
+
+    def __init__(
+        self, objective: nn.Module, optimizer: OptimizerLike | None, lr: float, clip: float | None
+    ) -> None:
+        self.objective, self.clip = objective, clip
+        self.optimizer = _as_optimizer(optimizer, trainable_parameters(objective), lr)
+        self.parameters = [
+            p for group in self.optimizer.param_groups for p in group["params"] if p.requires_grad
+        ]
+        self._lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
+        self._weights = LastGood(self.parameters)
+        self._buffers = LastGood(objective.buffers())
+
+    def step(self, step: int, batch: Batch) -> dict[str, float]:
+        """Make one update and return loss, gradient norm, learning rate and the objective's terms.
+
+        Raises:
+            TrainingDiverged: If the loss or the gradient is not finite. No update is then made, and
+                parameters and buffers are what they were before the step.
+        """
+        self._buffers.keep()
+        self.optimizer.zero_grad()
+        loss = self.objective(batch) if step else first_loss(self.objective, batch)
+        value = loss.item()
+        if not math.isfinite(value):
+            self._stop(step, batch, value, f"the loss is {value}")
+        loss.backward()
+        norm = self._clipped_norm(step, batch, value)
+        self._weights.keep()
+        self.optimizer.step()
+        values = {"loss": value, "grad_norm": norm, "lr": self.optimizer.param_groups[0]["lr"]}
+        terms: dict[str, Tensor] | None = getattr(self.objective, "terms", None)
+        if terms:
+            for name, term in terms.items():
+                values[name] = float(term)
+        return values
+
+    def scale_lr(self, factor: float) -> None:
+        """Set the learning rates to a multiple of what they were at the start."""
+        for group, lr in zip(self.optimizer.param_groups, self._lrs, strict=True):
+            group["lr"] = lr * factor
+
+    def close(self) -> None:
+        """Free the gradients and put the learning rates back."""
+        self.optimizer.zero_grad()
+        self.scale_lr(1.0)
+
+    def _clipped_norm(self, step: int, batch: Batch, loss: float) -> float:
+        grads = [p.grad for p in self.parameters if p.grad is not None]
+        total = get_total_norm(grads)
+        norm = total.item()
+        if not math.isfinite(norm):
+            if not all_finite(grads):
+                self._stop(step, batch, loss, f"the gradient is not finite, though the loss is {loss}")
+            # Each entry is finite and only the sum of their squares is not.
+            total = get_total_norm([g.double() for g in grads])
+            norm = total.item()
+        if self.clip is not None and norm > self.clip:
+            clip_grads_with_norm_(self.parameters, self.clip, total)
+        return norm
+
+    def _stop(self, step: int, batch: Batch, loss: float, what: str) -> NoReturn:
+        where = None
+        if math.isfinite(loss):
+            bad = [
+                name
+                for name, p in self.objective.named_parameters()
+                if p.grad is not None and not all_finite([p.grad])
+            ]
+            where = f"the gradient of parameter {bad[0]!r}, of {len(bad)} such" if bad else None
+        where = where or find_culprit(self.objective, batch)
+        self._buffers.restore()
+        if not all_finite(self.parameters):
+            self._weights.restore()
+        self.optimizer.zero_grad()
+        lr = self.optimizer.param_groups[0]["lr"]
+        clipped = "is off: clip=10.0 switches it on" if self.clip is None else f"is at clip={self.clip}"
+        raise diverged(step, loss, what, where, [f"lr is {lr:g}, and clipping {clipped}."])
+
+
+def trainable_parameters(objective: nn.Module) -> list[nn.Parameter]:
+    """The parameters that require gradients, each once.
+
+    Raises:
+        ValueError: If there is none, or one is not finite.
+    """
+    named = [(name, p) for name, p in objective.named_parameters() if p.requires_grad]
+    if not named:
+        raise ValueError(
+            f"{type(objective).__name__} has no parameter to train: all are frozen, or there is none. "
+            "Unfreeze it with .requires_grad_(True) or flow.unfreeze(), and make networks attributes."
+        )
+    for name, parameter in named:
+        if not all_finite([parameter]):
+            raise ValueError(f"parameter {name!r} is not finite before the first step. Initialise it anew.")
+    return [parameter for _, parameter in named]
+
+
+def _as_optimizer(optimizer: Any, parameters: list[nn.Parameter], lr: float) -> Optimizer:
+    if optimizer is None:
+        try:
+            return Adam(parameters, lr=lr, fused=True)
+        except RuntimeError:  # a device or dtype without the fused kernel
+            return Adam(parameters, lr=lr)
+    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
+        return optimizer(parameters, lr=lr)  # type: ignore[call-arg]
+    made = optimizer if isinstance(optimizer, Optimizer) or not callable(optimizer) else optimizer(parameters)
+    if not isinstance(made, Optimizer):
+        raise TypeError(
+            f"optimizer must be a torch.optim.Optimizer, a class of them, or a function from a list of "
+            f"parameters to one, but is {optimizer!r}. Pyro's optimisers go with pyro.infer.SVI."
+        )
+    _check_owned(made, parameters)
+    return made
+
+
+def _check_owned(optimizer: Optimizer, parameters: Iterable[nn.Parameter]) -> None:
+    own = {id(p) for p in parameters}
+    if not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
+        raise ValueError(
+            "the optimizer holds none of the objective's trainable parameters, so nothing would train. Build "
+            "it from this objective's parameters(), or pass a function such as lambda ps: Adam(ps, lr=1e-3)."
+        )

@@ -1,0 +1,102 @@
+"""The loop: one batch, one step, one line of the record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+import pyro
+
+from pyro_dgm.training.batches import Source
+from pyro_dgm.training.budget import Budget
+from pyro_dgm.training.callbacks import Callback, FitState
+from pyro_dgm.training.first_step import check_no_strangers
+from pyro_dgm.training.gradient_step import Learner
+from pyro_dgm.training.progress import Progress
+from pyro_dgm.training.schedules import Schedule
+
+__all__ = ["Loop"]
+
+
+class Loop:
+    """Runs a learner over a source of batches until the budget is used up.
+
+    Everything that decides what a step does is a function of the step alone, or is held by the learner: the
+    place where a run could be taken up again.
+
+    Args:
+        learner: Makes the updates.
+        source: Gives the batches.
+        budget: When to end.
+        schedule: From the fraction of training done to a factor of the learning rate, or None.
+        callbacks: What to call, in their order.
+        aside: Makes the context in which callbacks run, apart from training's random state.
+        log_every: Number of steps between rows of the history.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        source: Source,
+        budget: Budget,
+        *,
+        schedule: Schedule | None,
+        callbacks: Sequence[Callback],
+        aside: Callable[[], AbstractContextManager[None]],
+        log_every: int,
+    ) -> None:
+        self.learner, self.source, self.budget, self.schedule = learner, source, budget, schedule
+        self.callbacks, self.aside, self.log_every = callbacks, aside, log_every
+
+    def run(self, state: FitState, progress: Progress) -> None:
+        """Train. Ctrl-C ends the run, which then keeps what was learned so far."""
+        history = state.history
+        started, started_cpu = time.perf_counter(), time.process_time()
+        try:
+            self._tell("on_start", state)
+            self._steps(state, progress, started)
+        except KeyboardInterrupt:
+            state.stopping = "interrupted"
+        except BaseException:
+            history.stopped = "error"
+            raise
+        finally:
+            self.learner.close()
+            history.num_steps = state.step
+            history.seconds = time.perf_counter() - started
+            history.cpu_seconds = time.process_time() - started_cpu
+            progress.close(state.step, state.values)
+        history.stopped = state.stopping or "done"
+        self._tell("on_end", state)
+
+    def _steps(self, state: FitState, progress: Progress, started: float) -> None:
+        seconds = 0.0
+        while state.stopping is None:
+            step = state.step
+            if self.schedule is not None:
+                self.learner.scale_lr(self.schedule(self.budget.done(step, seconds)))
+            batch = self.source.batch(step)
+            state.values = self.learner.step(step, batch)
+            if step == 0:
+                self._after_first(state)
+            state.step = step + 1
+            seconds = time.perf_counter() - started
+            if step % self.log_every == 0:
+                state.history.record(step, {**state.values, "seconds": seconds})
+            if self.callbacks:
+                self._tell("on_step", state)
+            progress.update(step + 1, seconds, state.values)
+            state.stopping = state.stopping or self.budget.over(state.step, seconds)
+
+    def _after_first(self, state: FitState) -> None:
+        """Shapes, supports and parameters have been checked once; further checks would double the cost."""
+        check_no_strangers(state.objective)
+        pyro.enable_validation(False)
+
+    def _tell(self, event: str, state: FitState) -> None:
+        due = [c for c in self.callbacks if event != "on_step" or state.step % c.every == 0]
+        if due:
+            with self.aside():
+                for callback in due:
+                    getattr(callback, event)(state)

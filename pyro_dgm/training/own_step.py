@@ -1,0 +1,110 @@
+"""Objectives that step themselves, such as adversarial games."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from pyro_dgm.errors import TrainingDiverged
+from pyro_dgm.objectives.batch import Batch
+from pyro_dgm.training.divergence import LastGood, diverged, find_culprit
+
+__all__ = ["OwnStep", "networks_of", "numbers_in"]
+
+
+class OwnStep:
+    """Calls ``objective.step(batch)`` and keeps its parameters finite.
+
+    Args:
+        objective: An object whose ``step(batch)`` makes one update and returns a float, or a named tuple or
+            dictionary of floats; None stands for what was not measured. Its networks are the attributes that
+            are ``nn.Module``s, its optimisers those in ``objective.optimizers``.
+    """
+
+    def __init__(self, objective: Any) -> None:
+        self.objective = objective
+        self._state = LastGood(_state_of(objective))
+        given = getattr(objective, "optimizers", ())
+        self._optimizers = (
+            [o for o in given if isinstance(o, Optimizer)] if isinstance(given, tuple | list) else []
+        )
+        self._lrs = [[float(group["lr"]) for group in o.param_groups] for o in self._optimizers]
+
+    def step(self, step: int, batch: Batch) -> dict[str, float]:
+        """Let the objective make one update and return what it measured.
+
+        Raises:
+            TrainingDiverged: If the objective raises it or returns something not finite. Parameters and
+                buffers are then what they were before the step.
+        """
+        self._state.keep()
+        try:
+            values = numbers_in(self.objective.step(batch))
+        except TrainingDiverged:
+            self._state.restore()
+            raise
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        if bad:
+            where = find_culprit(self.objective, batch)
+            self._state.restore()
+            raise diverged(step, values[bad[0]], f"{bad[0]} is {values[bad[0]]}", where)
+        return values
+
+    def scale_lr(self, factor: float) -> None:
+        """Set the learning rates to a multiple of what they were at the start.
+
+        Raises:
+            ValueError: If the objective shows no optimisers.
+        """
+        if not self._optimizers:
+            raise ValueError(
+                f"{type(self.objective).__name__} steps itself and has no attribute optimizers, a tuple of "
+                "torch optimisers: a schedule cannot reach its learning rates. Leave schedule=None."
+            )
+        for optimizer, lrs in zip(self._optimizers, self._lrs, strict=True):
+            for group, lr in zip(optimizer.param_groups, lrs, strict=True):
+                group["lr"] = lr * factor
+
+    def close(self) -> None:
+        """Put the learning rates back."""
+        if self._optimizers:
+            self.scale_lr(1.0)
+
+
+def networks_of(objective: Any) -> list[nn.Module]:
+    """The objective itself if it is a module, else its attributes that are."""
+    if isinstance(objective, nn.Module):
+        return [objective]
+    return [value for value in vars(objective).values() if isinstance(value, nn.Module)]
+
+
+def numbers_in(result: Any) -> dict[str, float]:
+    """Read a float, named tuple or dictionary of floats; entries that are None are left out.
+
+    Raises:
+        TypeError: If it is none of these.
+    """
+    if hasattr(result, "_asdict"):
+        result = result._asdict()
+    if isinstance(result, dict):
+        return {str(name): float(value) for name, value in result.items() if value is not None}
+    try:
+        return {"loss": float(result)}
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"step(batch) must return a float, or a named tuple or dictionary of floats, but returned a "
+            f"{type(result).__name__}."
+        ) from None
+
+
+def _state_of(objective: Any) -> Iterator[Tensor]:
+    seen: set[int] = set()
+    for network in networks_of(objective):
+        for tensor in (*network.parameters(), *network.buffers()):
+            if id(tensor) not in seen:
+                seen.add(id(tensor))
+                yield tensor

@@ -1,0 +1,59 @@
+"""Learning-rate schedules: pure functions from the fraction of training done to a factor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from pyro_dgm.errors import UnknownNameError
+
+__all__ = ["SCHEDULES", "Schedule", "as_schedule", "cosine", "one_cycle"]
+
+Schedule = Callable[[float], float]
+
+
+def cosine(done: float) -> float:
+    """Fall from 1 to 0 along half a cosine.
+
+    Example:
+        >>> cosine(0.0), round(cosine(0.5), 3), cosine(1.0)
+        (1.0, 0.5, 0.0)
+    """
+    return 0.5 * (1 + math.cos(math.pi * done))
+
+
+def one_cycle(done: float, *, warmup: float = 0.3, start: float = 0.04, end: float = 1e-4) -> float:
+    """Rise from ``start`` to 1 while the fraction ``warmup`` of training passes, then fall to ``end``.
+
+    Reference:
+        Smith and Topin, Super-Convergence, 2018. https://arxiv.org/abs/1708.07120
+
+    Example:
+        >>> [round(one_cycle(done), 4) for done in (0.0, 0.3, 1.0)]
+        [0.04, 1.0, 0.0001]
+    """
+    if done < warmup:
+        return 1 - (1 - start) * cosine(done / warmup)
+    return end + (1 - end) * cosine((done - warmup) / (1 - warmup))
+
+
+SCHEDULES: dict[str, Schedule] = {"cosine": cosine, "one-cycle": one_cycle}
+
+
+def as_schedule(schedule: str | Schedule | None) -> Schedule | None:
+    """Return a schedule by name, and a callable or None as it is.
+
+    Raises:
+        UnknownNameError: If no schedule has that name.
+        TypeError: If it is neither a name nor callable.
+    """
+    if schedule is None or (callable(schedule) and not isinstance(schedule, str)):
+        return schedule
+    if not isinstance(schedule, str):
+        raise TypeError(
+            f"schedule must be None, one of {sorted(SCHEDULES)}, or a function from the fraction of training "
+            f"done, in [0, 1], to a factor of lr, but is a {type(schedule).__name__}."
+        )
+    if schedule not in SCHEDULES:
+        raise UnknownNameError.of("schedule", schedule, SCHEDULES)
+    return SCHEDULES[schedule]

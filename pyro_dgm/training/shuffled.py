@@ -1,0 +1,84 @@
+"""Finite data in batches, in an order that is a pure function of seed and epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+from pyro_dgm.errors import DataError
+from pyro_dgm.objectives.batch import Batch
+from pyro_dgm.training.isolation import derived_seed
+from pyro_dgm.training.streams import as_batch_like
+
+__all__ = ["Shuffled"]
+
+
+class Shuffled:
+    """Rows that can be picked by number: each comes exactly once in an epoch, in a new order each time.
+
+    The rows of a step depend on nothing but the seed and the step, so that a run can be taken up anywhere.
+    The last batch of an epoch has what is left; batches carry the number of all rows, by which models
+    weight them right.
+
+    Args:
+        pick: Gives the rows at an index of shape ``(n,)``: a tensor, or a pair with their context.
+        size: Number of rows.
+        batch_size: Rows of each batch; all of them if there are fewer.
+        seed: Seed of the order.
+        like: A tensor that gives the dtype and the device of the batches.
+    """
+
+    def __init__(
+        self, pick: Callable[[Tensor], Any], size: int, batch_size: int, seed: int, like: Tensor
+    ) -> None:
+        if size < 1:
+            raise DataError("data is empty: give at least one row.")
+        self.pick, self.size, self.seed, self.like = pick, size, seed, like
+        self.batch_size = min(batch_size, size)
+        self.steps_per_epoch: int | None = -(-size // self.batch_size)
+        self._epoch, self._order = -1, torch.empty(0)
+
+    @classmethod
+    def of_rows(
+        cls, rows: Tensor, context: Tensor | None, batch_size: int, seed: int, like: Tensor
+    ) -> Shuffled:
+        """Batches of a tensor of rows, with one context each if there are any."""
+
+        def pick(index: Tensor) -> tuple[Tensor, Tensor | None]:
+            index = index.to(rows.device)
+            return rows[index], None if context is None else context[index.to(context.device)]
+
+        return cls(pick, len(rows), batch_size, seed, like)
+
+    @classmethod
+    def of_dataset(cls, dataset: Dataset[Any], batch_size: int, seed: int, like: Tensor) -> Shuffled:
+        """Batches of a map-style torch data set, read in this process."""
+
+        def pick(index: Tensor) -> Any:
+            return default_collate([dataset[i] for i in index.tolist()])
+
+        size = len(dataset)  # type: ignore[arg-type]
+        return cls(pick, size, batch_size, seed, like)
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step, counted from 0."""
+        assert self.steps_per_epoch is not None
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            generator = torch.Generator().manual_seed(derived_seed(self.seed, epoch))
+            self._epoch, self._order = epoch, torch.randperm(self.size, generator=generator)
+        start = position * self.batch_size
+        return self._at(self._order[start : start + self.batch_size])
+
+    def in_order(self, batch_size: int) -> Iterator[Batch]:
+        """All rows once, in their own order: for evaluation."""
+        for index in torch.arange(self.size).split(batch_size):
+            yield self._at(index)
+
+    def _at(self, index: Tensor) -> Batch:
+        batch = as_batch_like(self.pick(index), self.like)
+        return Batch(batch.x, batch.context, index, self.size)

@@ -1,0 +1,116 @@
+"""Batches that somebody else makes: a DataLoader, or a target that can be sampled without end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from pyro_dgm.errors import DataError, ShapeError
+from pyro_dgm.objectives.batch import Batch
+
+__all__ = ["Fresh", "Loaded", "as_batch_like"]
+
+
+def as_batch_like(item: Any, like: Tensor) -> Batch:
+    """Read an item as a batch, of the dtype and on the device of ``like``.
+
+    An item is a tensor, a :class:`~pyro_dgm.objectives.Batch`, or a sequence of tensors: rows and what
+    belongs to them. A second tensor of floating dtype is the context; labels, which are integers, are left
+    aside.
+
+    Raises:
+        TypeError: If it is none of these.
+        ShapeError: If it has no rows, or not one context for each.
+    """
+    if isinstance(item, Batch):
+        x, context, index, size = item.x, item.context, item.index, item.size
+    else:
+        (x, context), index, size = _pair(item), None, None
+    if x.dim() < 1 or len(x) < 1:
+        raise ShapeError(f"a batch needs at least one row, but its shape is {tuple(x.shape)}.")
+    if context is not None:
+        if len(context) != len(x):
+            raise ShapeError(f"a batch of {len(x)} rows needs as many contexts, but got {len(context)}.")
+        context = context.to(like.device, like.dtype)
+    return Batch(x.to(like.device, like.dtype), context, index, size)
+
+
+def _pair(item: Any) -> tuple[Tensor, Tensor | None]:
+    if isinstance(item, Tensor):
+        return item, None
+    if not isinstance(item, tuple | list) or not item or not isinstance(item[0], Tensor):
+        raise TypeError(
+            f"a batch must be a tensor, a pair (rows, context) or a Batch, but the data gave a "
+            f"{type(item).__name__}. Give the DataLoader a collate_fn that returns one of these."
+        )
+    context = item[1] if len(item) > 1 else None
+    return item[0], context if isinstance(context, Tensor) and context.is_floating_point() else None
+
+
+class Loaded:
+    """The batches of a torch ``DataLoader``, which is started anew when it ends.
+
+    Args:
+        loader: The loader, with its own batch size and order.
+        like: A tensor that gives the dtype and the device of the batches.
+    """
+
+    def __init__(self, loader: DataLoader[Any], like: Tensor) -> None:
+        self.loader, self.like = loader, like
+        self.steps_per_epoch = _length(loader)
+        self.size = _length(loader.dataset)
+        self._batches: Iterator[Any] = iter(())
+
+    def batch(self, step: int) -> Batch:
+        """The next batch; steps must be asked for in their order."""
+        item = next(self._batches, None) if step else None
+        if item is None:
+            self._batches = iter(self.loader)
+            item = next(self._batches, None)
+        if item is None:
+            raise DataError("the DataLoader is empty: it gave no batch. Give it at least one row.")
+        batch = as_batch_like(item, self.like)
+        if step == 0:
+            _check_finite(batch)
+        return batch if isinstance(item, Batch) else replace(batch, size=self.size)
+
+
+class Fresh:
+    """New rows at every step, from an object whose ``sample(n)`` draws them.
+
+    Args:
+        sample: Gives ``n`` rows, or a pair of rows and context.
+        batch_size: Rows of each batch.
+        like: A tensor that gives the dtype and the device of the batches.
+    """
+
+    def __init__(self, sample: Callable[[int], Any], batch_size: int, like: Tensor) -> None:
+        self.sample, self.batch_size, self.like = sample, batch_size, like
+        self.steps_per_epoch: int | None = None
+
+    def batch(self, step: int) -> Batch:
+        """A new batch, drawn from the global random state."""
+        with torch.no_grad():
+            batch = as_batch_like(self.sample(self.batch_size), self.like)
+        if step == 0:
+            _check_finite(batch)
+        return batch
+
+
+def _check_finite(batch: Batch) -> None:
+    for name, values in (("data", batch.x), ("context", batch.context)):
+        if values is not None and not values.isfinite().all():
+            row = int((~values.isfinite()).flatten(1).any(1).nonzero()[0])
+            raise DataError(f"the first batch of {name} is not finite in row {row}: {values[row].tolist()}.")
+
+
+def _length(data: Any) -> int | None:
+    try:
+        return len(data)
+    except (TypeError, NotImplementedError):
+        return None
