@@ -74,7 +74,7 @@ class FlowDistribution(TransformedDistribution):  # type: ignore[misc]
         if drawn is not None and drawn[0] is value and drawn[1] == value._version:
             return drawn[2]
         self._check_event(value)
-        if self._validate_args:
+        if self._validate_args and value.numel():  # torch's check cannot reshape an empty batch
             self._validate_sample(value)
         x, ladj = self.transform.inverse_and_ladj(value)
         log_prob: Tensor = self.base_dist.log_prob(x) + ladj

@@ -62,7 +62,7 @@ class StandardNormal(TorchDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The log-density of ``value``, in nats."""
-        if self._validate_args:
+        if self._validate_args and value.numel():  # torch's check cannot reshape an empty batch
             self._validate_sample(value)
         log_prob = -0.5 * (value.square().sum(-1) + value.shape[-1] * _LOG_2_PI)
         if self.batch_shape and log_prob.shape[-len(self.batch_shape) :] != self.batch_shape:

@@ -73,6 +73,8 @@ class AffineCoupling(Bijection):
         return (right, left) if self.change_left else (left, right)
 
     def _join(self, kept: Tensor, changed: Tensor) -> Tensor:
+        if kept.shape[:-1] != changed.shape[:-1]:
+            kept = kept.expand(*changed.shape[:-1], -1)  # the conditioner's context has a larger batch
         return torch.cat((changed, kept) if self.change_left else (kept, changed), dim=-1)
 
     def _shift_and_log_scale(self, kept: Tensor) -> tuple[Tensor, Tensor]:

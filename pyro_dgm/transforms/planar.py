@@ -84,7 +84,7 @@ class PlanarTransform(Bijection):
 
 
 def _bend(x: Tensor, u: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    if x.dim() == 2 and w.dim() == 1:  # one layer in three operations
+    if x.dim() == 2 and w.dim() == 1 and len(x):  # one layer in three operations
         h = torch.tanh(torch.addmv(b, x, w))
         return torch.addr(x, h, u), h
     h = torch.tanh((x * w).sum(-1) + b)

@@ -61,16 +61,20 @@ def _bracketed_newton(function: ValueAndSlope, low: Tensor, high: Tensor, max_st
         following = torch.where(good, newton, 0.5 * (low + high))
         settled = (following == s) | (value == 0) | ~value.isfinite()
         s, last = torch.where(value.isfinite(), following, value * torch.nan), value.abs()
-        if settled.all():
+        if _all(settled):
             break
         # An ulp-wide bracket makes following alternate between its ends; that is as good as settled.
-        if (
-            ((high - low) <= 2 * torch.finfo(s.dtype).eps * s.abs().clamp(min=1e-30))
-            .logical_or(settled)
-            .all()
-        ):
+        narrow = (high - low) <= 2 * torch.finfo(s.dtype).eps * s.abs().clamp(min=1e-30)
+        if _all(narrow | settled):
             break
     return s
+
+
+def _all(mask: Tensor) -> bool:
+    try:
+        return bool(mask.all())
+    except RuntimeError:  # under torch.func.vmap no branch may depend on values: take every step
+        return False
 
 
 def _expanded(function: ValueAndSlope, low: Tensor, high: Tensor, max_steps: int) -> tuple[Tensor, Tensor]:

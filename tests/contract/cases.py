@@ -1,0 +1,39 @@
+"""Every public flow, one line each; the tests of this folder run over all of them."""
+
+import torch
+
+from pyro_dgm.flows import Planar, Radial, RealNVP
+
+CASES = {
+    "real-nvp-1d": lambda: RealNVP(1, num_layers=3, hidden_dims=(8,)),
+    "real-nvp-2d": lambda: RealNVP(2, num_layers=4, hidden_dims=(8,)),
+    "real-nvp-5d": lambda: RealNVP(5, num_layers=4, hidden_dims=(8,)),
+    "real-nvp-1d-context": lambda: RealNVP(1, context_dim=2, num_layers=3, hidden_dims=(8,)),
+    "real-nvp-2d-context": lambda: RealNVP(2, context_dim=3, num_layers=4, hidden_dims=(8,)),
+    "real-nvp-5d-context": lambda: RealNVP(5, context_dim=2, num_layers=4, hidden_dims=(8,)),
+    "planar-1d": lambda: Planar(1, num_layers=3),
+    "planar-2d": lambda: Planar(2, num_layers=4),
+    "planar-2d-context": lambda: Planar(2, context_dim=3, num_layers=4, hidden_dims=(8,)),
+    "planar-5d": lambda: Planar(5, num_layers=4),
+    "radial-1d": lambda: Radial(1, num_layers=3),
+    "radial-2d": lambda: Radial(2, num_layers=4),
+    "radial-2d-context": lambda: Radial(2, context_dim=3, num_layers=4, hidden_dims=(8,)),
+    "radial-5d": lambda: Radial(5, num_layers=4),
+}
+
+
+def perturbed(flow, scale=0.1):
+    """A flow as after some use: a fresh one is the identity, which hides most mistakes."""
+    with torch.no_grad():
+        for p in flow.parameters():
+            p.add_(scale * torch.randn_like(p))
+    return flow
+
+
+def context_for(flow, *batch):
+    """A context of batch shape ``batch`` in the flow's dtype; None for a flow that takes none."""
+    return torch.randn(*batch, flow.context_dim).to(flow.origin) if flow.context_dim else None
+
+
+def points_for(flow, *batch, scale=1.0):
+    return scale * torch.randn(*batch, flow.input_dim).to(flow.origin)

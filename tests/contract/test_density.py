@@ -1,0 +1,67 @@
+"""Acceptance (d) to (g): the density integrates to one, and the samples follow it."""
+
+import math
+
+import pytest
+import torch
+
+from tests.contract.cases import CASES, context_for, perturbed
+
+
+def grid(dim, half, points):
+    axis = torch.linspace(-half, half, points, dtype=torch.double)
+    cell = (2 * half / (points - 1)) ** dim
+    return torch.cartesian_prod(*[axis] * dim).reshape(-1, dim), cell
+
+
+def small(name):
+    return name.split("-context")[0].endswith(("1d", "2d"))
+
+
+@pytest.fixture(params=[name for name in CASES if small(name)])
+def small_flow(request):
+    return perturbed(CASES[request.param]().double())
+
+
+@torch.no_grad()
+def test_mass_is_one_in_one_and_two_dimensions(small_flow):
+    y, cell = grid(small_flow.input_dim, 12.0, 201)
+    for _ in range(2):  # two contexts of a conditional flow
+        mass = small_flow(context_for(small_flow)).log_prob(y).exp().sum().item() * cell
+        assert abs(mass - 1) < 1e-3
+
+
+@torch.no_grad()
+def test_samples_have_the_moments_of_the_density(small_flow):
+    d = small_flow(context_for(small_flow))
+    y, cell = grid(small_flow.input_dim, 12.0, 201)
+    weights = d.log_prob(y).exp() * cell
+    drawn = d.sample((20_000,))
+    for f in (lambda v: v, lambda v: v.square(), lambda v: d.log_prob(v)[:, None]):
+        expected, sampled = (weights[:, None] * f(y)).sum(0), f(drawn)
+        error = sampled.std(0) / math.sqrt(len(drawn))
+        assert ((sampled.mean(0) - expected).abs() < 4 * error + 1e-3).all()
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if not small(name)])
+@torch.no_grad()
+def test_importance_sampled_mass_is_one_in_higher_dimensions(name):
+    flow = perturbed(CASES[name]().double())
+    d = flow(context_for(flow))
+    drawn = d.sample((4000,))
+    loc, scale_tril = drawn.mean(0), torch.linalg.cholesky(drawn.T.cov())
+    proposal = torch.distributions.StudentT(torch.tensor(4.0, dtype=torch.double)).expand([flow.input_dim])
+    z = proposal.sample((20_000,))
+    log_q = proposal.log_prob(z).sum(-1) - scale_tril.diagonal().log().sum()
+    weights = (d.log_prob(loc + z @ scale_tril.T) - log_q).exp()
+    error = weights.std().item() / math.sqrt(len(weights))
+    assert error < 0.05
+    assert abs(weights.mean().item() - 1) < 3 * error
+
+
+@torch.no_grad()
+def test_no_density_is_likelier_than_the_entropy_of_the_data(flow):
+    data = torch.randn(20_000, flow.input_dim, dtype=torch.double)
+    surprise = -flow(context_for(flow)).log_prob(data)
+    entropy = 0.5 * flow.input_dim * math.log(2 * math.pi * math.e)
+    assert surprise.mean() >= entropy - 3 * surprise.std() / math.sqrt(len(data))
