@@ -1,1 +1,23 @@
 """Targets of known density in two dimensions, and image data sets."""
+
+from pyro_dgm.data.digits import digits
+from pyro_dgm.data.images import ImageData
+from pyro_dgm.data.mnist import fashion_mnist, mnist
+from pyro_dgm.data.registry import load, names
+from pyro_dgm.data.rows import as_rows
+from pyro_dgm.data.target import Target2D, checkerboard, eight_gaussians, two_moons, uniform_square
+
+__all__ = [
+    "ImageData",
+    "Target2D",
+    "as_rows",
+    "checkerboard",
+    "digits",
+    "eight_gaussians",
+    "fashion_mnist",
+    "load",
+    "mnist",
+    "names",
+    "two_moons",
+    "uniform_square",
+]
