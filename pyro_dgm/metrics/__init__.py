@@ -1,1 +1,15 @@
 """Figures that compare two samples or estimate a likelihood, each with its floor or interval."""
+
+from pyro_dgm.metrics.energy import energy_distance, real_floor
+from pyro_dgm.metrics.estimate import Estimate
+from pyro_dgm.metrics.importance import log_weights
+from pyro_dgm.metrics.likelihood import LikelihoodEstimate, importance_log_likelihood
+
+__all__ = [
+    "Estimate",
+    "LikelihoodEstimate",
+    "energy_distance",
+    "importance_log_likelihood",
+    "log_weights",
+    "real_floor",
+]
