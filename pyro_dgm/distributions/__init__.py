@@ -1,5 +1,23 @@
 """Distributions: flows, implicit distributions, likelihoods, priors, targets with known density."""
 
 from pyro_dgm.distributions.flow_distribution import FlowDistribution
+from pyro_dgm.distributions.gaussian_ring import GaussianRing
+from pyro_dgm.distributions.implicit_distribution import ImplicitDistribution
+from pyro_dgm.distributions.known_density import KnownDensity
+from pyro_dgm.distributions.standard_base import StandardBase
+from pyro_dgm.distributions.standard_logistic import StandardLogistic
+from pyro_dgm.distributions.standard_normal import StandardNormal
+from pyro_dgm.distributions.two_moons import TwoMoons
+from pyro_dgm.distributions.uniform_on_boxes import UniformOnBoxes
 
-__all__ = ["FlowDistribution"]
+__all__ = [
+    "FlowDistribution",
+    "GaussianRing",
+    "ImplicitDistribution",
+    "KnownDensity",
+    "StandardBase",
+    "StandardLogistic",
+    "StandardNormal",
+    "TwoMoons",
+    "UniformOnBoxes",
+]

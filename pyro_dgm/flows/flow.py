@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from pyro_dgm.distributions import FlowDistribution, StandardNormal
+from pyro_dgm.distributions import FlowDistribution, StandardBase, StandardNormal
 from pyro_dgm.errors import ShapeError
 from pyro_dgm.naming import NamedPyroModule
 from pyro_dgm.transforms import Bijection
@@ -55,7 +55,7 @@ class Flow(NamedPyroModule):
         """Return the bijection from latent to data, given a ``context`` of shape ``(*batch, C)``."""
         raise NotImplementedError(f"{type(self).__name__} must define transform(context)")
 
-    def base(self, context: Tensor | None = None) -> StandardNormal:
+    def base(self, context: Tensor | None = None) -> StandardBase:
         """Return the latent's distribution, N(0, I) with the batch shape of the context."""
         return StandardNormal(self.origin, () if context is None else context.shape[:-1])
 

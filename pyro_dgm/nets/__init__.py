@@ -5,6 +5,7 @@ from pyro_dgm.nets.conv_decoder import ConvDecoder
 from pyro_dgm.nets.conv_encoder import ConvEncoder
 from pyro_dgm.nets.layer_parameters import LayerParameters
 from pyro_dgm.nets.lecture import lecture_critic, lecture_decoder, lecture_encoder
+from pyro_dgm.nets.masked_mlp import MaskedMLP
 from pyro_dgm.nets.mlp import MLP
 from pyro_dgm.nets.norm import norm_layer
 
@@ -14,6 +15,7 @@ __all__ = [
     "ConvDecoder",
     "ConvEncoder",
     "LayerParameters",
+    "MaskedMLP",
     "lecture_critic",
     "lecture_decoder",
     "lecture_encoder",

@@ -61,3 +61,13 @@ class MLP(nn.Module):
             batch = torch.broadcast_shapes(x.shape[:-1], context.shape[:-1])
             x = torch.cat((x.expand(*batch, -1), context.expand(*batch, -1)), dim=-1)
         return self.layers(x)  # type: ignore[no-any-return]
+
+    def columns(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """The same map of vectors in columns: from ``(in_features, N)`` to ``(out_features, N)``."""
+        h = x if context is None else torch.cat((x, context))
+        for layer in self.layers:
+            if isinstance(layer, nn.Linear):
+                h = torch.addmm(layer.bias.unsqueeze(1), layer.weight, h)
+            else:
+                h = layer(h)
+        return h

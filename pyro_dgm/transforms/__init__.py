@@ -1,8 +1,31 @@
 """Bijections as ``torch.distributions`` transforms: maths only, one family a file."""
 
 from pyro_dgm.transforms.affine_coupling import AffineCoupling
+from pyro_dgm.transforms.autoregressive import Autoregressive
 from pyro_dgm.transforms.bijection import Bijection, Composed, Inverted
+from pyro_dgm.transforms.columns import ColumnBijection, ColumnStack
+from pyro_dgm.transforms.coupling import Coupling
+from pyro_dgm.transforms.diagonal_scale import DiagonalScale
+from pyro_dgm.transforms.elementwise import Additive, Affine, Elementwise, Gated
 from pyro_dgm.transforms.planar import PlanarTransform
 from pyro_dgm.transforms.radial import RadialTransform
+from pyro_dgm.transforms.rational_quadratic import RationalQuadratic
 
-__all__ = ["AffineCoupling", "Bijection", "Composed", "Inverted", "PlanarTransform", "RadialTransform"]
+__all__ = [
+    "Additive",
+    "Affine",
+    "AffineCoupling",
+    "Autoregressive",
+    "Bijection",
+    "ColumnBijection",
+    "ColumnStack",
+    "Composed",
+    "Coupling",
+    "DiagonalScale",
+    "Elementwise",
+    "Gated",
+    "Inverted",
+    "PlanarTransform",
+    "RadialTransform",
+    "RationalQuadratic",
+]

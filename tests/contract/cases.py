@@ -2,7 +2,7 @@
 
 import torch
 
-from pyro_dgm.flows import Planar, Radial, RealNVP
+from pyro_dgm.flows import IAF, MAF, NICE, NeuralSpline, NeuralSplineAutoregressive, Planar, Radial, RealNVP
 
 CASES = {
     "real-nvp-1d": lambda: RealNVP(1, num_layers=3, hidden_dims=(8,)),
@@ -19,6 +19,20 @@ CASES = {
     "radial-2d": lambda: Radial(2, num_layers=4),
     "radial-2d-context": lambda: Radial(2, context_dim=3, num_layers=4, hidden_dims=(8,)),
     "radial-5d": lambda: Radial(5, num_layers=4),
+    "nice-2d": lambda: NICE(2, hidden_dims=(8,)),
+    "nice-5d-context-logistic": lambda: NICE(5, context_dim=2, hidden_dims=(8,), base="logistic"),
+    "maf-1d": lambda: MAF(1, num_layers=2, hidden_dims=(8,)),
+    "maf-2d-context": lambda: MAF(2, context_dim=3, num_layers=2, hidden_dims=(8, 8)),
+    "maf-5d": lambda: MAF(5, num_layers=2, hidden_dims=(8, 8)),
+    "iaf-2d": lambda: IAF(2, num_layers=2, hidden_dims=(8,)),
+    "iaf-5d-context": lambda: IAF(5, context_dim=2, num_layers=2, hidden_dims=(8, 8)),
+    "spline-1d": lambda: NeuralSpline(1, num_layers=2, hidden_dims=(8,)),
+    "spline-2d-context": lambda: NeuralSpline(2, context_dim=3, num_layers=2, hidden_dims=(8,)),
+    "spline-5d": lambda: NeuralSpline(5, num_layers=2, hidden_dims=(8,)),
+    "spline-ar-2d": lambda: NeuralSplineAutoregressive(2, num_layers=2, hidden_dims=(8,)),
+    "spline-ar-5d-context": lambda: NeuralSplineAutoregressive(
+        5, context_dim=2, num_layers=2, hidden_dims=(8, 8)
+    ),
 }
 
 

@@ -1,0 +1,72 @@
+"""What the parameter-free bases of the flows share."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Size, Tensor
+from torch.distributions import constraints
+
+__all__ = ["StandardBase"]
+
+Shape = Size | list[int] | tuple[int, ...]
+
+
+class StandardBase(TorchDistribution):
+    """Vectors of independent entries of one fixed distribution, with mean zero.
+
+    Args:
+        like: A tensor of shape ``(D,)`` that gives size, dtype and device; its values are not used.
+        batch_shape: Shape of the batch of independent copies.
+        validate_args: Whether values are checked; by default as Pyro's global setting says.
+
+    Shape:
+        ``log_prob``: from ``(*sample, *batch, D)`` to ``(*sample, *batch)``, in nats.
+    """
+
+    arg_constraints: dict[str, Any] = {}
+    support = constraints.real_vector
+    has_rsample = True
+    variance_of_one: float
+
+    def __init__(self, like: Tensor, batch_shape: Shape = (), *, validate_args: bool | None = None) -> None:
+        self._like = like
+        super().__init__(Size(batch_shape), like.shape, validate_args=validate_args)
+
+    def draw(self, shape: Size) -> Tensor:
+        """Draw entries, in the dtype and on the device of ``like``."""
+        raise NotImplementedError(f"{type(self).__name__} must define draw(shape)")
+
+    def log_density(self, value: Tensor) -> Tensor:
+        """The log-density of vectors, summed over the entries, in nats."""
+        raise NotImplementedError(f"{type(self).__name__} must define log_density(value)")
+
+    @property
+    def mean(self) -> Tensor:
+        """Zero."""
+        return torch.zeros_like(self._like).expand(self.batch_shape + self.event_shape)
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of each entry."""
+        one = torch.full_like(self._like, self.variance_of_one)
+        return one.expand(self.batch_shape + self.event_shape)
+
+    def expand(self, batch_shape: Shape, _instance: None = None) -> Self:
+        """Return a copy of another ``batch_shape``."""
+        return type(self)(self._like, Size(batch_shape), validate_args=self._validate_args)
+
+    def rsample(self, sample_shape: Shape = ()) -> Tensor:
+        """Draw samples; they depend on no parameter."""
+        return self.draw(Size(sample_shape) + self.batch_shape + self.event_shape)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """The log-density of ``value``, in nats."""
+        if self._validate_args and value.numel():  # torch's check cannot reshape an empty batch
+            self._validate_sample(value)
+        log_prob = self.log_density(value)
+        if self.batch_shape and log_prob.shape[-len(self.batch_shape) :] != self.batch_shape:
+            return log_prob.expand(torch.broadcast_shapes(log_prob.shape, self.batch_shape))
+        return log_prob

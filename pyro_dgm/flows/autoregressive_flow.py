@@ -1,0 +1,62 @@
+"""What the autoregressive flows share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+from pyro_dgm.flows.flow import Flow
+from pyro_dgm.nets import MaskedMLP
+from pyro_dgm.transforms import Autoregressive, Bijection, ColumnStack, Elementwise
+
+__all__ = ["AutoregressiveFlow"]
+
+
+class AutoregressiveFlow(Flow):
+    """A stack of autoregressive layers, whose order of the coordinates turns round from layer to layer.
+
+    Args:
+        input_dim: Size ``D`` of the data vectors.
+        elementwise: What each layer does to each entry.
+        reads: The side that the conditioners read: ``"data"`` makes densities cheap, ``"latent"`` draws.
+        context_dim: Size of the conditioning vector; zero for none.
+        num_layers: Number of layers.
+        hidden_dims: Widths of the hidden layers of each masked network.
+        name: Prefix of the parameters in Pyro's store; unique by default.
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        elementwise: Elementwise,
+        reads: Literal["data", "latent"],
+        context_dim: int = 0,
+        *,
+        num_layers: int,
+        hidden_dims: Sequence[int],
+        name: str | None = None,
+    ) -> None:
+        super().__init__(input_dim, context_dim, name=name)
+        if num_layers < 1:
+            raise ValueError(f"{type(self).__name__} needs num_layers >= 1, but got {num_layers}.")
+        self.elementwise, self.reads = elementwise, reads
+        self.conditioners = nn.ModuleList(
+            MaskedMLP(
+                input_dim,
+                elementwise.num_parameters,
+                hidden_dims,
+                context_dim=context_dim,
+                reverse=bool(layer % 2),
+                initial=elementwise.identity(),
+            )
+            for layer in range(num_layers)
+        )
+
+    def transform(self, context: Tensor | None = None) -> Bijection:
+        """Return the stack of layers, given a ``context`` of shape ``(*batch, C)``."""
+        return ColumnStack(
+            [Autoregressive(net, self.elementwise, self.reads) for net in self.conditioners],  # type: ignore[arg-type]
+            context,
+        )

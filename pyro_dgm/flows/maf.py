@@ -1,0 +1,56 @@
+"""Masked autoregressive flow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyro_dgm.flows.autoregressive_flow import AutoregressiveFlow
+from pyro_dgm.transforms import Affine
+
+__all__ = ["MAF"]
+
+
+class MAF(AutoregressiveFlow):
+    """Each coordinate is an affine function of its latent, chosen by the data's earlier coordinates.
+
+    A density costs one pass of each conditioner; a draw is sequential in the coordinates. Fresh flows are
+    the identity.
+
+    Args:
+        input_dim: Size ``D`` of the data vectors.
+        context_dim: Size of the conditioning vector; zero for none.
+        num_layers: Number of layers.
+        hidden_dims: Widths of the hidden layers of each masked network.
+        max_log_scale: Bound of each layer's log-scale, in nats.
+        name: Prefix of the parameters in Pyro's store; unique by default.
+
+    Reference:
+        Papamakarios, Pavlakou and Murray, Masked Autoregressive Flow for Density Estimation, NeurIPS 2017.
+        https://arxiv.org/abs/1705.07057
+
+    Example:
+        >>> import torch
+        >>> flow = MAF(5, context_dim=3)
+        >>> flow(torch.zeros(2, 3)).log_prob(torch.zeros(2, 5)).shape
+        torch.Size([2])
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        context_dim: int = 0,
+        *,
+        num_layers: int = 5,
+        hidden_dims: Sequence[int] = (128, 128),
+        max_log_scale: float = 3.0,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(
+            input_dim,
+            Affine(max_log_scale),
+            "data",
+            context_dim,
+            num_layers=num_layers,
+            hidden_dims=hidden_dims,
+            name=name,
+        )
