@@ -31,13 +31,13 @@ tour: $(READY) ## train a flow, a continuous flow, a VAE and two GANs, and write
 	@$(BIN)/pyro-dgm tour $(ARGS)
 
 test: $(READY) ## the fast tests (at most 6 minutes, the environment included)
-	$(PYTEST) -n $(WORKERS) --dist loadgroup $(ARGS)
+	$(PYTEST) -n $(WORKERS) $(ARGS)
 
 test-slow: $(READY) ## statistics, subprocess faults, tutorials (at most 30 minutes)
-	$(PYTEST) -n $(WORKERS) --dist loadgroup -m slow --timeout 1200 $(ARGS)
+	$(PYTEST) -n $(WORKERS) -m slow --timeout 1200 $(ARGS)
 
 soak: $(READY) ## exhaustive batteries (hours)
-	$(PYTEST) -n $(WORKERS) --dist loadgroup -m soak --timeout 0 $(ARGS)
+	$(PYTEST) -n $(WORKERS) -m soak --timeout 0 $(ARGS)
 
 lint: $(READY) ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -51,7 +51,7 @@ types: $(READY) ## mypy --strict on pyro_dgm, models and guides
 	$(BIN)/mypy --strict -p pyro_dgm
 
 doctest: $(READY) ## run the examples in the docstrings
-	$(PYTEST) -n $(WORKERS) --dist loadgroup -p tests.conftest --doctest-modules pyro_dgm $(ARGS)
+	$(PYTEST) -n $(WORKERS) -p tests.conftest --doctest-modules pyro_dgm $(ARGS)
 
 wheel-check: $(READY) ## build the wheel, install it into an empty environment, import it
 	bash scripts/wheel_check.sh "$(BIN)"

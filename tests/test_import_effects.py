@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-# One worker runs them all, so that the rooms are imported once.
-pytestmark = pytest.mark.xdist_group("import effects")
-
 ROOT = Path(__file__).parents[1]
 SUBPACKAGES = [
     name
