@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from pyro_dgm.errors import OutputError
 
-__all__ = ["check_writable", "sync_folder", "write_atomically"]
+__all__ = ["alone_in", "check_writable", "remove_leftovers", "sync_folder", "write_atomically"]
 
 
 def check_writable(folder: str | os.PathLike[str]) -> Path:
@@ -28,9 +31,8 @@ def check_writable(folder: str | os.PathLike[str]) -> Path:
     path = Path(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = _temporary(path / "probe")
-        probe.write_bytes(b"probe")
-        probe.unlink()
+        with TemporaryFile(dir=path) as probe:
+            probe.write(b"probe")
     except OSError as error:
         raise _unwritable(path, error) from error
     return path
@@ -58,6 +60,36 @@ def write_atomically(path: Path, content: bytes) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise _unwritable(path, error) from error
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[bool]:
+    """Wait until no other process writes to a folder, and hold the others off; says whether it could.
+
+    It is the operating system's lock on the folder itself, which ends with the process, however it ends.
+    """
+    try:
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):  # not a POSIX system
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            locked = True
+        except OSError:  # a file system without locks
+            locked = False
+        yield locked
+    finally:
+        os.close(handle)
+
+
+def remove_leftovers(folder: Path, name: str) -> None:
+    """Remove what processes that were killed while writing ``name`` have left. Only while alone there."""
+    for leftover in folder.glob(f".{name}.tmp-*"):
+        leftover.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -11,8 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from pyro_dgm.errors import CheckpointError
-from pyro_dgm.training.atomic import check_writable, write_atomically
-from pyro_dgm.training.manifest import FileEntry, Manifest, plain_json, read_manifest, read_verified
+from pyro_dgm.training.atomic import alone_in, check_writable, remove_leftovers, write_atomically
+from pyro_dgm.training.manifest import (
+    MANIFEST,
+    FileEntry,
+    Manifest,
+    plain_json,
+    read_manifest,
+    read_verified,
+)
 
 __all__ = ["load_weights", "read_config", "read_extra", "save"]
 
@@ -59,11 +66,11 @@ def save(
     content = serialise({name: t.detach().cpu().contiguous().clone() for name, t in _tensors(module).items()})
     path = check_writable(folder)
     weights = FileEntry.of("weights-{sha256:.16}.safetensors", content)
-    before = _saved_before(path)
-    write_atomically(path / weights.name, content)
-    Manifest({"weights": weights}, *described, _versions()).write(path)
-    for name in before - {weights.name}:
-        (path / name).unlink(missing_ok=True)
+    with alone_in(path) as alone:
+        write_atomically(path / weights.name, content)
+        Manifest({"weights": weights}, *described, _versions()).write(path)
+        if alone:
+            _clean(path, keep=weights.name)
     return path
 
 
@@ -167,12 +174,13 @@ def _check_architecture(saved: dict[str, Tensor], own: dict[str, Tensor], path: 
         )
 
 
-def _saved_before(path: Path) -> set[str]:
-    """The files of the run that is about to be replaced."""
-    try:
-        return {entry.name for entry in read_manifest(path).files.values()}
-    except CheckpointError:
-        return set()
+def _clean(path: Path, keep: str) -> None:
+    """Remove the weights of the run before, and what processes that were killed have left."""
+    for name in ("weights-*.safetensors", MANIFEST):
+        remove_leftovers(path, name)
+    for file in path.glob("weights-*.safetensors"):
+        if file.name != keep:
+            file.unlink(missing_ok=True)
 
 
 def _versions() -> dict[str, str]:

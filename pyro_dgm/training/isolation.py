@@ -59,7 +59,7 @@ def own_random_state(seed: int, devices: Iterable[torch.device] = ()) -> Iterato
         seed: A non-negative integer.
         devices: The devices that are drawn on, besides the CPU. No other is touched or even initialised.
     """
-    accelerators = sorted({(d.type, d.index or 0) for d in devices if d.type != "cpu"})
+    accelerators = sorted({(d.type, d.index or 0) for d in devices if d.type in ("cuda", "xpu")})
     before = get_rng_state()
     before_on = [torch.get_device_module(kind).get_rng_state(i) for kind, i in accelerators]
     try:

@@ -11,6 +11,7 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from pyro_dgm.flows import Flow
 from pyro_dgm.objectives import ELBO
 from pyro_dgm.training.batches import Source
 from pyro_dgm.training.own_step import networks_of
@@ -28,6 +29,8 @@ def as_objective(given: Any) -> Any:
         return ELBO(*given)
     if isinstance(given, SVI):
         raise TypeError("SVI brings its own loop: pass fit the pair (model, guide) instead.")
+    if isinstance(given, Flow):
+        raise TypeError("a flow is a distribution to build models with: fit(NormalizingFlow(flow), data).")
     if steps_itself(given):
         return given
     if isinstance(given, nn.Module):

@@ -44,6 +44,8 @@ class Progress:
             self._bar.close()
 
     def _draw(self, step: int, values: dict[str, float]) -> None:
-        shown = [(name, value) for name, value in values.items() if name not in ("lr", "grad_norm")][:3]
-        self._bar.set_postfix_str(", ".join(f"{name}={value:.4g}" for name, value in shown), refresh=False)
+        # A likelihood without penalties is the loss once more.
+        shown = {value: name for name, value in reversed(values.items()) if name not in ("lr", "grad_norm")}
+        texts = [f"{name}={value:.4g}" for value, name in reversed(shown.items())]
+        self._bar.set_postfix_str(", ".join(texts[:3]), refresh=False)
         self._bar.update(step - self._bar.n)

@@ -78,6 +78,13 @@ def test_saving_twice_gives_the_same_bytes_and_no_left_overs(run):
     assert len(list(run.iterdir())) == 2
 
 
+def test_what_a_killed_process_left_goes_with_the_next_save(run):
+    for name in (".weights-1.safetensors.tmp-1-a", ".manifest.json.tmp-1-a", "weights-1.safetensors"):
+        (run / name).write_text("half")
+    save(run, Net())
+    assert len(list(run.iterdir())) == 2
+
+
 def test_other_files_in_the_folder_stay(run):
     (run / "report.html").write_text("mine")
     save(run, Net())

@@ -53,6 +53,11 @@ def test_what_cannot_be_trained_is_refused_with_what_can(thing):
         fit(thing, rows())
 
 
+def test_a_flow_is_refused_with_the_model_to_make_of_it():
+    with pytest.raises(TypeError, match=r"NormalizingFlow\(flow\)"):
+        fit(small_flow().flow, rows())
+
+
 def test_a_model_without_a_guide_is_refused():
     with pytest.raises(TypeError, match="guide"):
         fit(VAE(nn.Linear(2, 2), 2), rows())
