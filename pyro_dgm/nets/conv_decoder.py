@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from torch import Tensor, nn
 
-from pyro_dgm.errors import ShapeError, UnknownNameError
+from pyro_dgm.errors import ShapeError
 from pyro_dgm.nets.conv_encoder import check_image_shape
 from pyro_dgm.nets.norm import Norm, norm_layer
+from pyro_dgm.nets.output import Output, squashing
 
-__all__ = ["ConvDecoder", "Output"]
-
-Output = Literal["logits", "sigmoid", "tanh"]
-_OUTPUTS = {"logits": nn.Identity, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
+__all__ = ["ConvDecoder"]
 
 
 class ConvDecoder(nn.Module):
@@ -58,10 +55,8 @@ class ConvDecoder(nn.Module):
         output: Output = "logits",
     ) -> None:
         super().__init__()
-        if output not in _OUTPUTS:
-            raise UnknownNameError.of("output", output, _OUTPUTS)
         channels, height, columns = self.data_shape = check_image_shape(data_shape)
-        self.latent_dim, self.output = latent_dim, output
+        self.latent_dim = latent_dim
         self.start_shape = (2 * width, height // 4, columns // 4)
         self.linear = nn.Linear(latent_dim, 2 * width * (height // 4) * (columns // 4))
         self.layers = nn.Sequential(
@@ -72,7 +67,7 @@ class ConvDecoder(nn.Module):
             nn.ReLU(),
             nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1),
         )
-        self.squash = _OUTPUTS[output]()
+        self.squash = squashing(output)
 
     def forward(self, z: Tensor) -> Tensor:
         """Return the images of the codes ``z``."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pyro_dgm.nets.conv_critic import ConvCritic
-from pyro_dgm.nets.conv_decoder import ConvDecoder, Output
+from pyro_dgm.nets.conv_decoder import ConvDecoder
 from pyro_dgm.nets.conv_encoder import ConvEncoder
 from pyro_dgm.nets.norm import Norm
+from pyro_dgm.nets.output import Output
 
 __all__ = ["lecture_critic", "lecture_decoder", "lecture_encoder"]
 

@@ -18,7 +18,7 @@ SHAPES = [(1, 8, 8), (3, 12, 4)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("batch", [(), (5,), (2, 5)])
+@pytest.mark.parametrize("batch", [(), (5,), (2, 5), (0,)])
 @pytest.mark.parametrize("norm", [None, "layer", "group"])
 def test_any_leading_dimensions_pass_through(shape, batch, norm):
     loc, logvar = ConvEncoder(shape, 3, width=8, norm=norm)(torch.rand(*batch, *shape))
