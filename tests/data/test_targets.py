@@ -84,6 +84,15 @@ def test_entropies_with_closed_forms():
     assert eight_gaussians().entropy == pytest.approx(2.8319, abs=1e-4)
 
 
+def test_checkerboard_has_the_squares_of_its_source():
+    dark, light = (
+        torch.tensor([[1.0, 1.0], [1.0, -3.0], [-1.0, -1.0]]),
+        torch.tensor([[-1.0, 1.0], [3.0, 1.0]]),
+    )
+    assert checkerboard().log_prob(dark).isfinite().all()
+    assert checkerboard().log_prob(light).isneginf().all()
+
+
 def test_entropy_of_faint_moons_tends_to_that_of_the_arcs():
     noise = 5e-3  # the ends and the curvature change it by less than 0.6 noise
     arcs = math.log(2 * math.pi) + 0.5 * math.log(2 * math.pi * math.e * noise**2)

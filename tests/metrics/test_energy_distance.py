@@ -72,6 +72,13 @@ def test_interval_covers_the_truth(n, mu, at_most):
     assert 0.95 - 3 * math.sqrt(0.95 * 0.05 / 400) < coverage <= at_most
 
 
+def test_rows_drawn_twice_do_not_shift_the_interval():
+    # In high dimension all distances are nearly equal, and zeros among them would stand out.
+    estimate = energy_distance(gaussians(10, dim=500), gaussians(10, 1.0, dim=500))
+    assert estimate.low < estimate.value < estimate.high
+    assert estimate.high - estimate.value < 6 * estimate.standard_error
+
+
 def test_no_number_depends_on_the_blocks():
     a, b = gaussians(50, dim=20), gaussians(41, 1.0, dim=20)
     whole, pieces = energy_distance(a, b, block=1000), energy_distance(a, b, block=7)
@@ -131,7 +138,8 @@ def test_floor_is_the_spread_of_fresh_samples():
 
 def test_floor_does_not_depend_on_the_order_of_the_rows():
     real = gaussians(200).sort(0).values
-    floor = real_floor(real)
+    floor, smaller = real_floor(real), real_floor(real, 25)
+    assert smaller.standard_error > 2 * floor.standard_error
     assert energy_distance(real[:100], real[100:]).value > 10 * floor.high
     assert abs(floor.value) < floor.standard_error
 
