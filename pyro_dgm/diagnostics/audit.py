@@ -102,7 +102,7 @@ def audit(
                 "log-determinant",
                 lambda: log_det_checks(doubles or subjects, solver_limit=log_det_limit),
             )
-        checks += _attempt("mass", "mass", lambda: mass_checks(subjects, num_draws=num_draws))
+        checks += (masses := _attempt("mass", "mass", lambda: mass_checks(subjects, num_draws=num_draws)))
         if rows is not None:
             entropy = known if entropy is None else entropy
             checks += _attempt(
@@ -112,7 +112,9 @@ def audit(
             checks += _attempt(
                 "steps",
                 "number of steps",
-                lambda: step_count_checks(lambda nt: _with_steps(flow, few, nt), num_steps, rows),
+                lambda: step_count_checks(
+                    lambda nt: _with_steps(flow, few, nt), num_steps, masses[0].figure, rows
+                ),
             )
     return AuditReport(_describe(flow, subjects), tuple(checks))
 

@@ -37,6 +37,7 @@ def round_trip_checks(
         solver_limit: The limit for a map that is inverted by a solver, whatever the precision.
     """
     dtype = subjects[0].dtype
+    remedy = " (take more steps)" if solver_limit else ""
     precision, where = str(dtype).removeprefix("torch."), "samples" if data is None else "samples and data"
     limit = solver_limit or _ROUND_TRIP_LIMITS.get(dtype, _ROUGH)
     exact: list[Check] = []
@@ -64,7 +65,7 @@ def round_trip_checks(
         latent,
         limit if dtype == torch.double else max(limit, _WIDE_LIMIT),
         note=f"{precision}, {num_points} latents {_LATENT_SCALE:g} times as wide as the base{there}",
-        finding=f"latents come back with a relative error of {latent:.1g} in {precision}",
+        finding=f"latents come back with a relative error of {latent:.1g} in {precision}{remedy}",
     )
     seen = Check.at_most(
         "round_trip_data",
@@ -72,7 +73,7 @@ def round_trip_checks(
         observed,
         limit,
         note=f"{precision}, {num_points} {where}{back}",
-        finding=f"{where} come back with a relative error of {observed:.1g} in {precision}",
+        finding=f"{where} come back with a relative error of {observed:.1g} in {precision}{remedy}",
     )
     return [wide, seen, *exact]
 

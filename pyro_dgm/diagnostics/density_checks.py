@@ -20,20 +20,13 @@ _NUM_SAMPLES = 4096
 _FINEST = 1e-3  # nats, below which a mean log-density is not resolved
 
 
-def mass_checks(
-    subjects: Sequence[Subject], *, num_draws: int = 20_000, tolerance: float = 1e-4
-) -> list[Check]:
+def mass_checks(subjects: Sequence[Subject], *, num_draws: int = 20_000) -> list[Check]:
     """Check that the density integrates to one, and that the samples are drawn from it.
 
     By adaptive quadrature in one and two dimensions, by importance sampling above. Of several subjects the
     worst is reported.
-
-    Args:
-        subjects: What to check.
-        num_draws: Number of draws of importance sampling.
-        tolerance: Error to which the quadrature goes.
     """
-    pairs = [_mass_and_samples(subject, num_draws, tolerance) for subject in subjects]
+    pairs = [_mass_and_samples(subject, num_draws) for subject in subjects]
     return [max(column, key=_badness) for column in zip(*pairs, strict=True)]
 
 
@@ -72,7 +65,7 @@ def likelihood_checks(log_prob: Tensor, entropy: float | None) -> list[Check]:
     ]
 
 
-def _mass_and_samples(subject: Subject, num_draws: int, tolerance: float) -> tuple[Check, Check]:
+def _mass_and_samples(subject: Subject, num_draws: int) -> tuple[Check, Check]:
     samples = subject.sample(_NUM_SAMPLES)
     place = f"; {subject.name}" if subject.name else ""
     if not samples.isfinite().all():
@@ -83,7 +76,7 @@ def _mass_and_samples(subject: Subject, num_draws: int, tolerance: float) -> tup
         return subject.log_prob(points.to(samples))
 
     if subject.dim <= 2:
-        found = integrate_density(log_density, samples.cpu(), tolerance=tolerance)
+        found = integrate_density(log_density, samples.cpu())
         mass, error, bad_point = found.mass, found.error, found.bad_point
         mean, mean_error = found.mean_log_prob, error * (1 + abs(found.mean_log_prob))
         window = " x ".join(f"[{low:.3g}, {high:.3g}]" for low, high in zip(*found.window, strict=True))

@@ -2,7 +2,17 @@
 
 import torch
 
-from pyro_dgm.flows import IAF, MAF, NICE, NeuralSpline, NeuralSplineAutoregressive, Planar, Radial, RealNVP
+from pyro_dgm.flows import (
+    IAF,
+    MAF,
+    NICE,
+    NeuralSpline,
+    NeuralSplineAutoregressive,
+    OTFlow,
+    Planar,
+    Radial,
+    RealNVP,
+)
 
 CASES = {
     "real-nvp-1d": lambda: RealNVP(1, num_layers=3, hidden_dims=(8,)),
@@ -33,6 +43,10 @@ CASES = {
     "spline-ar-5d-context": lambda: NeuralSplineAutoregressive(
         5, context_dim=2, num_layers=2, hidden_dims=(8, 8)
     ),
+    "ot-flow-1d": lambda: OTFlow(1, width=4, rank=1, nt_train=16),
+    "ot-flow-2d": lambda: OTFlow(2, width=4, rank=1, nt_train=16),
+    "ot-flow-2d-context": lambda: OTFlow(2, context_dim=3, width=4, rank=1, nt_train=16),
+    "ot-flow-5d": lambda: OTFlow(5, width=4, rank=1, nt_train=16),
 }
 
 
@@ -51,3 +65,8 @@ def context_for(flow, *batch):
 
 def points_for(flow, *batch, scale=1.0):
     return scale * torch.randn(*batch, flow.input_dim).to(flow.origin)
+
+
+def limit_for(flow, rounding):
+    """The error that a flow may have: rounding, or for an ODE what is left after 16 steps of RK4."""
+    return 1e-3 if hasattr(flow, "nt_eval") else rounding

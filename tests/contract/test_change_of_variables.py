@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from tests.contract.cases import context_for, perturbed, points_for
+from tests.contract.cases import context_for, limit_for, perturbed, points_for
 
 
 def relative_error(value, again):
@@ -23,7 +23,7 @@ def relative_error(value, again):
 def test_both_round_trips_return(make, dtype, use, limit):
     flow = perturbed(make().to(dtype), use)
     t = flow.transform(context_for(flow))
-    x = points_for(flow, 500, scale=3.0)
+    x, limit = points_for(flow, 500, scale=3.0), limit_for(flow, limit)
     assert relative_error(x, t.inv(t(x))) < limit
     assert relative_error(x, t(t.inv(x))) < limit
 
@@ -32,14 +32,17 @@ def test_log_det_is_that_of_the_autograd_jacobian(flow):
     context, x = context_for(flow), points_for(flow, 50, scale=2.0)
     transform = flow.transform(context)
     ladj = transform.call_and_ladj(x)[1]
-    jacobians = torch.stack([torch.autograd.functional.jacobian(transform, row) for row in x])
-    assert_close(ladj, torch.linalg.slogdet(jacobians).logabsdet, atol=1e-9, rtol=1e-9)
+    # Rows are independent, so the derivatives of a sum over rows are those of each.
+    jacobians = torch.autograd.functional.jacobian(lambda x: transform(x).sum(0), x).transpose(0, 1)
+    assert_close(ladj, torch.linalg.slogdet(jacobians).logabsdet, atol=limit_for(flow, 1e-9), rtol=1e-9)
 
 
 def test_forward_and_inverse_log_det_sum_to_zero(flow):
     t = flow.transform(context_for(flow))
     y, forward = t.call_and_ladj(points_for(flow, 50, scale=3.0))
-    assert_close(forward + t.inverse_and_ladj(y)[1], torch.zeros_like(forward), atol=1e-9, rtol=0)
+    assert_close(
+        forward + t.inverse_and_ladj(y)[1], torch.zeros_like(forward), atol=limit_for(flow, 1e-9), rtol=0
+    )
 
 
 def test_joint_passes_agree_with_torchs_three_methods(flow):
@@ -50,7 +53,7 @@ def test_joint_passes_agree_with_torchs_three_methods(flow):
     assert_close(t(x), y)
     assert_close(t.inv(y), back)
     assert_close(t.log_abs_det_jacobian(x, y), forward)
-    assert_close(t.inv.log_abs_det_jacobian(y, x), inverse, atol=1e-9, rtol=1e-9)
+    assert_close(t.inv.log_abs_det_jacobian(y, x), inverse, atol=limit_for(flow, 1e-9), rtol=1e-9)
 
 
 def test_log_prob_is_base_density_plus_log_det_of_the_inverse(flow):
@@ -66,4 +69,4 @@ def test_log_prob_is_base_density_plus_log_det_of_the_inverse(flow):
 def test_rsample_and_log_prob_agree_with_log_prob(flow):
     d = flow(context_for(flow))
     y, log_prob = d.rsample_and_log_prob((30,))
-    assert_close(log_prob, d.log_prob(y.detach().clone()), atol=1e-9, rtol=1e-9)
+    assert_close(log_prob, d.log_prob(y.detach().clone()), atol=limit_for(flow, 1e-9), rtol=1e-9)
