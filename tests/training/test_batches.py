@@ -4,7 +4,8 @@ import torch
 from torch.distributions import Normal
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from pyro_dgm.data import digits, two_moons
+from pyro_dgm.data import two_moons
+from pyro_dgm.data.images import image_data
 from pyro_dgm.errors import DataError, ShapeError
 from pyro_dgm.training import fit
 from pyro_dgm.training.batches import as_source
@@ -100,7 +101,8 @@ def test_a_loader_is_started_anew_and_knows_the_number_of_rows():
 
 
 def test_images_binarised_dynamically_are_drawn_anew():
-    images = digits(binarize="dynamic")
+    grey, labels = torch.rand(20, 1, 4, 4), torch.zeros(20, dtype=torch.long)
+    images = image_data("noise", (grey, labels), (grey, labels), binarize="dynamic")
     source = as_source(images, len(images.train), 0, torch.empty(0))
     first, second = source.batch(0), source.batch(1)
     assert set(first.x.unique().tolist()) == {0.0, 1.0}
