@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from types import ModuleType
 
 from torch.distributions import Distribution
@@ -20,7 +21,6 @@ def import_zuko() -> ModuleType:
     """
     validate = Distribution._validate_args
     try:
-        import zuko
+        return importlib.import_module("zuko")
     finally:
         Distribution.set_default_validate_args(validate)
-    return zuko

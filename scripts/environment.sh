@@ -97,6 +97,9 @@ project=".${extras:+[$extras]}"
 say "Installing $project into $venv; the first time on a machine this fetches some gigabytes and takes minutes."
 if ! install_with_uv "$project"; then
     say "uv could not install it; trying the same with pip, which is slower."
-    install_with_pip "$project"
+    install_with_pip "$project" || {
+        say "pip could not install it either: the lines above say why. Is the package index in reach?"
+        exit 1
+    }
 fi
 touch "$finished"
