@@ -83,6 +83,12 @@ def test_a_box_is_drawn_in_proportion_to_its_area():
     assert abs(in_large - 0.8 * n) < 3 * math.sqrt(n * 0.8 * 0.2)
 
 
+def test_edges_belong_to_the_boxes():
+    # samples in single precision are rounded onto them
+    corners = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [3.0, 3.0]])
+    assert_close(UniformOnBoxes(SQUARES).log_prob(corners), torch.full((4,), -math.log(5)))
+
+
 def test_outside_the_boxes_validation_decides():
     outside = torch.tensor([0.5, 2.0])
     assert UniformOnBoxes(SQUARES, validate_args=False).log_prob(outside) == -math.inf
