@@ -51,7 +51,10 @@ class ConvCritic(nn.Module):
     ) -> None:
         super().__init__()
         channels, height, columns = self.data_shape = check_image_shape(data_shape)
-        self.centre, self.scale = sum(data_range) / 2, 2 / (data_range[1] - data_range[0])
+        low, high = data_range
+        if not low < high:
+            raise ValueError(f"data_range must be (smallest, largest) pixel value, but is {data_range}.")
+        self.centre, self.scale = (low + high) / 2, 2 / (high - low)
         self.layers = nn.Sequential(
             nn.Conv2d(channels, width, 4, stride=2, padding=1),
             norm_layer(norm, width),

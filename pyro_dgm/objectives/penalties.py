@@ -92,7 +92,7 @@ class GradientPenalty(CriticPenalty):
                     f"the critic contains {type(part).__name__} ({name or 'itself'}), which mixes rows: "
                     "a gradient penalty then bounds nothing. Build it with norm=None, 'layer' or 'group'.",
                     UserWarning,
-                    stacklevel=4,
+                    stacklevel=3,
                 )
                 return
 

@@ -74,6 +74,11 @@ def test_critic_scales_its_data_range_to_plus_minus_one():
     assert_close(unit(x), signed(2 * x - 1))
 
 
+def test_an_empty_data_range_is_an_error():
+    with pytest.raises(ValueError, match=r"smallest, largest.*\(1, 0\)"):
+        ConvCritic((1, 8, 8), data_range=(1, 0))
+
+
 @pytest.mark.parametrize("net", [ConvEncoder((1, 8, 8), 2), ConvCritic((1, 8, 8))])
 def test_images_of_another_shape_are_an_error(net):
     with pytest.raises(ShapeError, match=r"\(1, 8, 8\).*\(5, 1, 28, 28\)"):

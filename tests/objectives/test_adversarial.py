@@ -131,6 +131,12 @@ def test_each_loss_module_registers_its_own_network_alone():
     assert {*game.generator_loss.parameters()} == {*model.parameters()}
 
 
+def test_the_critic_loss_alone_gives_the_generator_no_gradient():
+    model = generator()
+    Adversarial(model, critic()).critic_loss(Batch(rows())).loss.backward()
+    assert gradients(model) == [None] * len(list(model.parameters()))
+
+
 def test_a_seed_repeats_the_run():
     def run():
         torch.manual_seed(5)

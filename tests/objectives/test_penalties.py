@@ -66,8 +66,9 @@ def game(norm, regularisers):
 
 
 def test_batch_normalisation_in_a_critic_with_a_gradient_penalty_warns():
-    with pytest.warns(UserWarning, match=r"BatchNorm2d \(layers\.1\).*norm=None"):
+    with pytest.warns(UserWarning, match=r"BatchNorm2d \(layers\.1\).*norm=None") as seen:
         game("batch", [GradientPenalty()])
+    assert seen[0].filename == __file__  # where the game was set up, not inside the library
 
 
 @pytest.mark.parametrize(("norm", "penalties"), [("layer", [GradientPenalty()]), ("batch", [])])
