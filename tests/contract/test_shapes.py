@@ -88,3 +88,11 @@ def test_context_that_does_not_fit_is_refused(flow):
     for context in wrong:
         with pytest.raises(ShapeError, match=f"context_dim={flow.context_dim}"):
             flow(context)
+
+
+def test_context_changes_the_density(flow):
+    if flow.context_dim:
+        y = points_for(flow, 4)
+        assert not torch.allclose(
+            flow(context_for(flow)).log_prob(y), flow(context_for(flow)).log_prob(y), atol=1e-3
+        )

@@ -12,7 +12,7 @@ from torch import nn
 from pyro_dgm.diagnostics import audit
 from pyro_dgm.distributions import FlowDistribution, StandardNormal
 from pyro_dgm.errors import DataError, ShapeError
-from pyro_dgm.flows import Flow, RealNVP
+from pyro_dgm.flows import Flow, OTFlow, RealNVP
 from pyro_dgm.models import VAE, NormalizingFlow
 from pyro_dgm.nets import MLP
 from pyro_dgm.transforms import Bijection, Composed
@@ -134,6 +134,19 @@ def test_coarse_integration_fails_and_fine_integration_passes():
     assert {"log_det", "mass", "steps"} <= failed(coarse)
     assert "takes too few" in coarse.sentence
     assert fine.passed, str(fine)
+
+
+def test_continuous_flow_is_audited_at_the_steps_of_its_evaluation():
+    flow = OTFlow(2, width=4, rank=1, nt_train=1, nt_eval=16)
+    report = audit(flow)
+    assert flow.training
+    assert report.passed, str(report)
+    assert [check.key for check in report.checks if check.key.startswith("nt_")] == [
+        "nt_16",
+        "nt_32",
+        "nt_64",
+    ]
+    assert report["log_det"].figure > 1e-6  # integrated, so not to rounding
 
 
 def test_half_a_density_has_mass_one_half_and_fails():
