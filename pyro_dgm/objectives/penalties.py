@@ -82,7 +82,7 @@ class GradientPenalty(CriticPenalty):
     def points(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return where the slope is looked at: one point for each row."""
         epsilon = torch.rand(len(real), *(1,) * (real.dim() - 1), dtype=real.dtype, device=real.device)
-        return torch.lerp(fake.detach(), real.detach(), epsilon)
+        return torch.lerp(fake, real, epsilon)
 
     def check(self, critic: nn.Module) -> None:
         """Warn if the critic contains batch normalisation."""
