@@ -7,6 +7,8 @@ from pyro_dgm.nets.layer_parameters import LayerParameters
 from pyro_dgm.nets.lecture import lecture_critic, lecture_decoder, lecture_encoder
 from pyro_dgm.nets.masked_mlp import MaskedMLP
 from pyro_dgm.nets.mlp import MLP
+from pyro_dgm.nets.mlp_critic import MLPCritic
+from pyro_dgm.nets.mlp_decoder import MLPDecoder
 from pyro_dgm.nets.norm import norm_layer
 
 __all__ = [
@@ -15,6 +17,8 @@ __all__ = [
     "ConvDecoder",
     "ConvEncoder",
     "LayerParameters",
+    "MLPCritic",
+    "MLPDecoder",
     "MaskedMLP",
     "lecture_critic",
     "lecture_decoder",
