@@ -19,9 +19,9 @@ class OTFlow(Flow):
     .. math:: J_{ML} + \text{transport\_weight} \cdot L + \text{hjb\_weight} \cdot R
 
     with the transport cost L and the Hamilton-Jacobi-Bellman residual R of
-    :class:`~pyro_dgm.transforms.OTFlowTransform`: paths become straight, so that few steps of RK4 follow them.
-    In the paper's notation the weights are :math:`\alpha_0 / \alpha_1` and :math:`\alpha_2 / \alpha_1`. The
-    penalties are no part of the density: evaluation never sees them.
+    :class:`~pyro_dgm.transforms.OTFlowTransform`: paths become straight, so that few steps of RK4 follow
+    them. In the paper's notation the weights are :math:`\alpha_0 / \alpha_1` and
+    :math:`\alpha_2 / \alpha_1`. The penalties are no part of the density: evaluation never sees them.
 
     In training mode a solve takes ``nt_train`` steps, in evaluation mode (after ``flow.eval()``) ``nt_eval``.
     Every likelihood that is reported belongs to the finer one: at a coarse step count the integrated
@@ -75,8 +75,8 @@ class OTFlow(Flow):
                 f"OTFlow needs weights that are not negative, but got {transport_weight=} and {hjb_weight=}."
             )
         self.nt_train, self.nt_eval = nt_train, nt_eval
-        weights = {"transport": transport_weight, "hjb": hjb_weight}
-        self.penalties = {kind: weight for kind, weight in weights.items() if weight > 0}
+        if transport_weight or hjb_weight:
+            self.penalties = {"transport": transport_weight, "hjb": hjb_weight}
         self.potential = OTPotential(input_dim, context_dim, width=width, depth=depth, rank=rank)
 
     def transform(self, context: Tensor | None = None) -> OTFlowTransform:

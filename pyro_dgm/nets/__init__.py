@@ -10,6 +10,7 @@ from pyro_dgm.nets.mlp import MLP
 from pyro_dgm.nets.mlp_critic import MLPCritic
 from pyro_dgm.nets.mlp_decoder import MLPDecoder
 from pyro_dgm.nets.norm import norm_layer
+from pyro_dgm.nets.potential import OTPotential
 
 __all__ = [
     "MLP",
@@ -20,6 +21,7 @@ __all__ = [
     "MLPCritic",
     "MLPDecoder",
     "MaskedMLP",
+    "OTPotential",
     "lecture_critic",
     "lecture_decoder",
     "lecture_encoder",

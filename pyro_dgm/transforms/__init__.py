@@ -7,11 +7,14 @@ from pyro_dgm.transforms.columns import ColumnBijection, ColumnStack
 from pyro_dgm.transforms.coupling import Coupling
 from pyro_dgm.transforms.diagonal_scale import DiagonalScale
 from pyro_dgm.transforms.elementwise import Additive, Affine, Elementwise, Gated
+from pyro_dgm.transforms.ot_flow import OTFlowTransform
 from pyro_dgm.transforms.planar import PlanarTransform
 from pyro_dgm.transforms.radial import RadialTransform
 from pyro_dgm.transforms.rational_quadratic import RationalQuadratic
+from pyro_dgm.transforms.runge_kutta import RK4, Tableau, runge_kutta
 
 __all__ = [
+    "RK4",
     "Additive",
     "Affine",
     "AffineCoupling",
@@ -25,7 +28,10 @@ __all__ = [
     "Elementwise",
     "Gated",
     "Inverted",
+    "OTFlowTransform",
     "PlanarTransform",
     "RadialTransform",
     "RationalQuadratic",
+    "Tableau",
+    "runge_kutta",
 ]

@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import torch
 from torch import Size, Tensor
 
 from pyro_dgm.errors import DataError
-from pyro_dgm.nets.potential import OTPotential, Sweep
 from pyro_dgm.transforms.bijection import Bijection
 from pyro_dgm.transforms.runge_kutta import RK4, Tableau, runge_kutta
 
 __all__ = ["OTFlowTransform"]
 
-Steps = Iterator[tuple[Tensor, list[tuple[float, Any]]]]
+Sweep = tuple[Tensor, ...]
+Stages = list[tuple[float, Sweep]]
 
 # Stages whose log-determinant and costs are computed together: enough rows to make the overhead of each
 # operation small, few enough to stay in the processor's cache and to bound the memory.
 _ROWS_AT_ONCE = 8192
 
 
+class Potential(Protocol):
+    """What the transform asks of a potential, such as :class:`~pyro_dgm.nets.OTPotential`."""
+
+    input_dim: int
+
+    def prepare(self) -> Callable[[Tensor], Sweep]:
+        """Return an evaluation from rows s to the gradient, first of a tuple that serves :meth:`trace`."""
+        ...
+
+    def trace(self, sweep: Sweep) -> Tensor:
+        """Return the Laplacian with respect to x, from what an evaluation left."""
+        ...
+
+
 class OTFlowTransform(Bijection):
     r"""Moves points along the gradient of a potential, from the base at t = 0 to the data at t = 1.
 
-    .. math:: \dot x(t) = \nabla_x \Phi(x, 1 - t), \qquad \log|\det| = \int_0^1 \Delta_x \Phi(x(t), 1 - t) \, dt
+    .. math:: \dot x(t) = \nabla_x \Phi(x, 1 - t), \qquad \log|\det| = \int_0^1 \Delta_x \Phi(x, 1 - t) \, dt
 
     The potential's own time runs as in the paper, from the data to the base, where the velocity is
-    :math:`-\nabla\Phi`; this library's runs the other way. Both directions are solved with ``num_steps`` steps
-    of RK4 and an exact trace; values alone cost no trace. Steps are fixed, so that no row changes another one's
-    values. With too few of them the log-determinant is not that of the discrete map, and likelihoods look
-    better than they are: report at a number of steps where doubling it changes nothing.
+    :math:`-\nabla\Phi`; this library's runs the other way. Both directions are solved with ``num_steps``
+    steps of RK4 and an exact trace; values alone cost no trace. Steps are fixed, so that no row changes
+    another one's values. With too few of them the log-determinant is not that of the discrete map, and
+    likelihoods look better than they are: report at a number of steps where doubling it changes nothing.
 
     Along the way from the data to the base, :meth:`inverse_with_costs` also integrates what OT-Flow
     penalises, for optimal paths are straight and satisfy the Hamilton-Jacobi-Bellman equation:
@@ -56,13 +70,14 @@ class OTFlowTransform(Bijection):
         Transport, AAAI 2021. https://arxiv.org/abs/2006.00104
 
     Example:
+        >>> from pyro_dgm.nets import OTPotential
         >>> t = OTFlowTransform(OTPotential(2), num_steps=8)
         >>> x, ladj, costs = t.inverse_with_costs(torch.randn(5, 2))
         >>> x.shape, ladj.shape, sorted(costs)
         (torch.Size([5, 2]), torch.Size([5]), ['hjb', 'transport'])
     """
 
-    def __init__(self, potential: OTPotential, num_steps: int, context: Tensor | None = None) -> None:
+    def __init__(self, potential: Potential, num_steps: int, context: Tensor | None = None) -> None:
         super().__init__()
         self.potential, self.num_steps, self.context = potential, num_steps, context
         self.method: Tableau = RK4
@@ -91,7 +106,7 @@ class OTFlowTransform(Bijection):
         """Return the way of each row from the base to the data, ``(num_steps + 1, *batch, D)``."""
         start, batch = self._start(x, to_data=True)
         states = torch.stack([start, *(s for s, _ in self._solve(start, to_data=True, keep=False))])
-        return states[..., : x.shape[-1]].unflatten(1, batch)
+        return states[..., : x.shape[-1]].reshape(len(states), *batch, x.shape[-1])
 
     def _call(self, x: Tensor) -> Tensor:
         return self._move(x, to_data=True)
@@ -100,32 +115,31 @@ class OTFlowTransform(Bijection):
         return self._move(y, to_data=False)
 
     def _move(self, x: Tensor, *, to_data: bool) -> Tensor:
-        s, batch = self._start(x, to_data=to_data)
-        for s, _ in self._solve(s, to_data=to_data, keep=False):
-            pass
-        return s[:, : x.shape[-1]].reshape(*batch, -1)
+        start, batch = self._start(x, to_data=to_data)
+        *_, (s, _) = self._solve(start, to_data=to_data, keep=False)
+        return s[:, : x.shape[-1]].reshape(*batch, x.shape[-1])
 
-    def _integrate(self, x: Tensor, *, to_data: bool, costs: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
-        s, batch = self._start(x, to_data=to_data)
+    def _integrate(self, x: Tensor, *, to_data: bool, costs: bool) -> tuple[Tensor, list[Tensor]]:
+        start, batch = self._start(x, to_data=to_data)
         totals: list[Tensor] = []
-        waiting: list[tuple[float, Sweep]] = []
-        for s, stages in self._solve(s, to_data=to_data, keep=True):
+        waiting: Stages = []
+        for s, stages in self._solve(start, to_data=to_data, keep=True):
             waiting += stages
             if len(waiting) * len(s) >= _ROWS_AT_ONCE:
                 totals.append(self._quadrature(waiting, costs=costs))
                 waiting = []
         if waiting:
             totals.append(self._quadrature(waiting, costs=costs))
-        integrals = sum(totals[1:], totals[0]).reshape(-1, *batch)
-        return s[:, : x.shape[-1]].reshape(*batch, -1), integrals.unbind(0)
+        integrals = [total.reshape(batch) for total in sum(totals[1:], totals[0])]
+        return s[:, : x.shape[-1]].reshape(*batch, x.shape[-1]), integrals
 
     def _start(self, x: Tensor, *, to_data: bool) -> tuple[Tensor, Size]:
         """Return the rows (x, time, context) at which a solve begins, and the batch shape of its result."""
         if x.dtype in (torch.float16, torch.bfloat16):
             raise DataError(
-                f"an OT-Flow is solved in float32 or float64, but the values are {x.dtype}: in half precision "
-                "the errors of the steps add up to a wrong density. Pass values.float(), and keep the flow "
-                "itself in float32."
+                f"an OT-Flow is solved in float32 or float64, but the values are {x.dtype}: in half "
+                "precision the errors of the steps add up to a wrong density. Pass values.float(), and keep "
+                "the flow itself in float32."
             )
         time = x.new_full((1,), float(to_data))
         columns = [x, time] if self.context is None else [x, time, self.context]
@@ -133,34 +147,27 @@ class OTFlowTransform(Bijection):
         s = torch.cat([column.expand(*batch, -1) for column in columns], dim=-1)
         return s.reshape(-1, s.shape[-1]), batch
 
-    def _solve(self, s: Tensor, *, to_data: bool, keep: bool) -> Steps:
+    def _solve(self, s: Tensor, *, to_data: bool, keep: bool) -> Iterator[tuple[Tensor, Stages]]:
         # In the potential's time, which is 1 at the base: s' = (-grad Phi, 1, 0).
-        constants = self.potential.constants()
-        size = self.potential.input_dim
-        moves = torch.cat([s.new_full((size,), -1.0), s.new_zeros(s.shape[1] - size)])
-        drift = torch.zeros_like(moves)
-        drift[size] = 1.0
+        evaluate, size = self.potential.prepare(), self.potential.input_dim
+        column = torch.arange(s.shape[1], device=s.device)
+        moves, drift = -(column < size).to(s), (column == size).to(s)
 
-        def field(time: float, s: Tensor) -> tuple[Tensor, Sweep | None]:
-            sweep = self.potential.sweep(s, constants)
-            return torch.addcmul(drift, moves, sweep.gradient), sweep if keep else None
+        def field(time: float, s: Tensor) -> tuple[Tensor, Sweep]:
+            sweep = evaluate(s)
+            return torch.addcmul(drift, moves, sweep[0]), sweep if keep else ()
 
         start, end = (1.0, 0.0) if to_data else (0.0, 1.0)
         return runge_kutta(field, s, start, end, self.num_steps, self.method)
 
-    def _quadrature(self, stages: list[tuple[float, Sweep]], *, costs: bool) -> Tensor:
+    def _quadrature(self, stages: Stages, *, costs: bool) -> Tensor:
         """Integrate over some stages at once: the log-determinant and, if asked for, the costs."""
         weights, sweeps = zip(*stages, strict=True)
-        gradients, tanhs, adjoints = zip(*sweeps, strict=True)
-        sweep = Sweep(
-            torch.cat(gradients),
-            tuple(torch.cat(layer) for layer in zip(*tanhs, strict=True)),
-            tuple(torch.cat(layer) for layer in zip(*adjoints, strict=True)),
-        )
+        sweep = tuple(torch.cat(part) for part in zip(*sweeps, strict=True))
         rates = [-self.potential.trace(sweep)]
         if costs:
-            size = self.potential.input_dim
-            kinetic = 0.5 * sweep.gradient[:, :size].square().sum(1)
-            rates += [kinetic, (kinetic - sweep.gradient[:, size]).abs()]
-        per_stage = torch.stack(rates).view(len(rates), len(weights), -1)
-        return per_stage.new_tensor(weights) @ per_stage
+            gradient, size = sweep[0], self.potential.input_dim
+            kinetic = 0.5 * gradient[:, :size].square().sum(1)
+            rates += [kinetic, (kinetic - gradient[:, size]).abs()]
+        per_stage = torch.stack(rates).unflatten(1, (len(weights), -1))
+        return torch.matmul(per_stage.new_tensor(weights), per_stage)
