@@ -14,7 +14,7 @@ FLOOR = ("errors", "naming", "plates", "zuko_guard")
 CORE = (("nets", "transforms"), ("distributions",), ("flows",), ("guides",), ("models",), ("objectives",))
 # Beside the stairs: each may use the core and those before it, and nothing that trains or composes.
 SIDE = ("data", "metrics", "diagnostics", "plotting")
-UPPER = ("training", "inference", "recipes", "report", "cli")
+UPPER = ("training", "inference", "recipes", "report", "cli", "__main__")
 HEAVY = {
     "accelerate",
     "arviz",

@@ -4,13 +4,14 @@ No function touches ``pyplot`` or Matplotlib's global settings: figures need no 
 """
 
 from pyro_dgm.plotting.curves import training_curve
-from pyro_dgm.plotting.density import density, density_grid
+from pyro_dgm.plotting.density import Window, density, density_grid
 from pyro_dgm.plotting.images import image_grid, reconstructions
 from pyro_dgm.plotting.paths import paths
 from pyro_dgm.plotting.points import latent_image, latent_scatter, samples
 from pyro_dgm.plotting.style import figure_of, png_bytes, styled
 
 __all__ = [
+    "Window",
     "density",
     "density_grid",
     "figure_of",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import re
 import struct
 from pathlib import Path
 
-from pyro_dgm.errors import OutputError
 from pyro_dgm.report.page import Picture, Pictures, Report, Table, Text
+from pyro_dgm.training.atomic import check_writable, write_atomically
 
 __all__ = ["to_html", "write_html"]
 
@@ -40,24 +39,15 @@ def to_html(report: Report) -> str:
     return environment.get_template("page.html.j2").render(report=report)
 
 
-def write_html(report: Report, path: Path) -> Path:
+def write_html(report: Report, path: str | Path) -> Path:
     """Write the page to ``path`` and return it; a reader never sees half a page.
 
     Raises:
         OutputError: If it cannot be written.
     """
     path = Path(path)
-    unfinished = path.with_name(path.name + ".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(to_html(report), encoding="utf-8")
-        unfinished.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise OutputError(
-            f"the report cannot be written to {path}: {error.strerror}. Choose another folder."
-        ) from error
+    check_writable(path.parent)
+    write_atomically(path, to_html(report).encode())
     return path
 
 
