@@ -1,4 +1,4 @@
-"""Recipes for images: a VAE and two GANs with one decoder architecture."""
+"""Recipes for images: a VAE, a convolutional GAN and a Wasserstein GAN of perceptrons."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.optim import Adam
 from pyro_dgm.distributions.likelihoods import Bernoulli
 from pyro_dgm.guides import AmortizedNormal
 from pyro_dgm.models import VAE, GenerativeModel, ImplicitGenerator
-from pyro_dgm.nets import ConvCritic, ConvDecoder, ConvEncoder
+from pyro_dgm.nets import ConvCritic, ConvDecoder, ConvEncoder, MLPCritic, MLPDecoder
 from pyro_dgm.objectives import ELBO, Adversarial, GradientPenalty
 from pyro_dgm.recipes.recipe import Options, Recipe
 
@@ -27,7 +27,7 @@ def _bound(model: GenerativeModel, options: Options) -> ELBO:
     return ELBO(model)
 
 
-def _generator(event_shape: torch.Size, options: Options) -> GenerativeModel:
+def _convolutional_generator(event_shape: torch.Size, options: Options) -> GenerativeModel:
     decoder = ConvDecoder(
         options["latent_dim"],
         event_shape,
@@ -38,9 +38,23 @@ def _generator(event_shape: torch.Size, options: Options) -> GenerativeModel:
     return ImplicitGenerator(decoder, options["latent_dim"], data_shape=event_shape)
 
 
-def _game(model: GenerativeModel, options: Options) -> Adversarial:
+def _perceptron_generator(event_shape: torch.Size, options: Options) -> GenerativeModel:
+    decoder = MLPDecoder(options["latent_dim"], event_shape, options["hidden_dims"], output="sigmoid")
+    return ImplicitGenerator(decoder, options["latent_dim"], data_shape=event_shape)
+
+
+def _convolutional_game(model: GenerativeModel, options: Options) -> Adversarial:
     assert isinstance(model, ImplicitGenerator)
     critic = ConvCritic(model.data_shape, width=options["critic_width"], norm=options["critic_norm"])
+    return _game(model, critic, options)
+
+
+def _perceptron_game(model: GenerativeModel, options: Options) -> Adversarial:
+    assert isinstance(model, ImplicitGenerator)
+    return _game(model, MLPCritic(model.data_shape, options["critic_hidden_dims"]), options)
+
+
+def _game(model: ImplicitGenerator, critic: nn.Module, options: Options) -> Adversarial:
     betas = (options["betas"][0], options["betas"][1])
     weight = options["gradient_penalty"]
     return Adversarial(
@@ -72,25 +86,25 @@ VAE_RECIPE = Recipe(
 
 DCGAN = Recipe(
     name="dcgan",
-    summary="generator against a discriminator, non-saturating game",
+    summary="convolutional generator against a discriminator, non-saturating game",
     event="image",
     options={
-        "latent_dim": 16,
+        "latent_dim": 32,
         "width": 32,
         "norm": "batch",
         "critic_width": 32,
-        "critic_norm": "batch",
+        "critic_norm": "layer",
         "loss": "non-saturating",
         "lr": 1e-3,
-        "critic_lr": 1e-3,
+        "critic_lr": 3e-4,
         "betas": [0.5, 0.999],
         "gradient_penalty": 0.0,
         "critic_steps": 1,
         "average": 0.999,
     },
-    training={"steps": 3000, "batch_size": 64},
-    make_model=_generator,
-    make_objective=_game,
+    training={"steps": 3500, "batch_size": 64},
+    make_model=_convolutional_generator,
+    make_objective=_convolutional_game,
     data="digits",
 )
 
@@ -100,20 +114,18 @@ WGAN_GP = Recipe(
     event="image",
     options={
         "latent_dim": 16,
-        "width": 32,
-        "norm": "batch",
-        "critic_width": 32,
-        "critic_norm": None,
+        "hidden_dims": [256, 256],
+        "critic_hidden_dims": [256, 256],
         "loss": "wasserstein",
         "lr": 1e-3,
         "critic_lr": 1e-3,
         "betas": [0.0, 0.9],
         "gradient_penalty": 10.0,
-        "critic_steps": 5,
+        "critic_steps": 2,
         "average": 0.999,
     },
-    training={"steps": 5000, "batch_size": 64},
-    make_model=_generator,
-    make_objective=_game,
+    training={"steps": 7000, "batch_size": 64},
+    make_model=_perceptron_generator,
+    make_objective=_perceptron_game,
     data="digits",
 )
