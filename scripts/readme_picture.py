@@ -26,7 +26,9 @@ def draw(folder: Path, picture: Path) -> None:
     axes = figure.subplots(1, 4)
     with torch.no_grad(), plotting.styled():
         plotting.density(real_nvp.model, window=moons.window, title="RealNVP: density", ax=axes[0])
-        plotting.paths(ot_flow.model, title="OT-Flow: paths from latent to data", ax=axes[1])
+        torch.manual_seed(0)
+        way = ot_flow.model.flow.transform().path(torch.randn(60, 2))
+        plotting.paths(way, title="OT-Flow: paths from latent to data", ax=axes[1])
         plotting.image_grid(
             vae.model.sample(64, seed=0), title="VAE: binary digits from the prior", ax=axes[2]
         )
