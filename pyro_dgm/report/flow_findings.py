@@ -74,9 +74,15 @@ def _pictures(trial: Trial, target: Target2D, model: NormalizingFlow, x: Tensor)
             plotting.training_curve(
                 history, floors={"floor H(X)": target.entropy}, title=f"{name}: training"
             ),
-            f"J_ML of {name} on each batch of {trial.recipe.training['batch_size']}, in nats.",
+            _training_caption(trial),
         ),
     ]
+
+
+def _training_caption(trial: Trial) -> str:
+    nt = trial.recipe.options.get("nt_train")
+    coarse = f" with the {nt} time steps of training, which flatter it" if nt else ""
+    return f"J_ML of {trial.name} on each batch of {trial.recipe.training['batch_size']}{coarse}, in nats."
 
 
 def _paths(trial: Trial, target: Target2D, model: NormalizingFlow) -> Picture:

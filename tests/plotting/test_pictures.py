@@ -136,10 +136,11 @@ def test_picture_lands_on_the_axes_that_are_given():
 
 
 def test_global_settings_stay_as_they_were():
-    before = dict(matplotlib.rcParams)
-    for draw in CASES.values():
-        plotting.png_bytes(draw())
-    assert dict(matplotlib.rcParams) == before
+    with matplotlib.rc_context({"font.size": 7.5, "image.cmap": "gray"}):
+        before = dict(matplotlib.rcParams)
+        for draw in CASES.values():
+            plotting.png_bytes(draw())
+        assert dict(matplotlib.rcParams) == before
 
 
 def test_figures_are_freed_without_being_closed():
