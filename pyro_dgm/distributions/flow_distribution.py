@@ -26,6 +26,9 @@ class FlowDistribution(TransformedDistribution):  # type: ignore[misc]
     inverting; values of :meth:`sample` never are, since score-function estimators need the gradient of their
     density.
 
+    The object is short-lived: it belongs to the weights of the moment in which the flow was called. Ask the
+    flow for a new one after an optimiser step.
+
     Args:
         base: Distribution of the latent, of event shape that of the bijection's domain.
         transform: The bijection from latent to data.
