@@ -17,15 +17,18 @@ __all__ = ["OTFlowTransform"]
 Sweep = tuple[Tensor, ...]
 Stages = list[tuple[float, Sweep]]
 
-# Stages whose log-determinant and costs are computed together: enough rows to make the overhead of each
-# operation small, few enough to stay in the processor's cache and to bound the memory.
-_ROWS_AT_ONCE = 8192
+# The log-determinant and costs of so many stages are computed together that a few MB are worked on at once:
+# enough to make the overhead of each operation small, few enough to stay in the processor's cache.
+_NUMBERS_AT_ONCE = 2**19
 
 
 class Potential(Protocol):
     """What the transform asks of a potential, such as :class:`~pyro_dgm.nets.OTPotential`."""
 
     input_dim: int
+    """Size of x, the first part of s."""
+    trace_size: int
+    """About how many numbers of a row :meth:`trace` works on at once."""
 
     def prepare(self) -> Callable[[Tensor], Sweep]:
         """Return an evaluation from rows s to the gradient, first of a tuple that serves :meth:`trace`."""
@@ -125,7 +128,7 @@ class OTFlowTransform(Bijection):
         waiting: Stages = []
         for s, stages in self._solve(start, to_data=to_data, keep=True):
             waiting += stages
-            if len(waiting) * len(s) >= _ROWS_AT_ONCE:
+            if len(waiting) * len(s) * self.potential.trace_size >= _NUMBERS_AT_ONCE:
                 totals.append(self._quadrature(waiting, costs=costs))
                 waiting = []
         if waiting:

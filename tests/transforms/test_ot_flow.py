@@ -116,10 +116,10 @@ def test_a_bad_row_changes_no_other_row():
     assert t.inverse_and_ladj(bad)[0][3].isnan().all()
 
 
-def test_rows_at_once_change_nothing(monkeypatch):
+def test_how_many_stages_are_integrated_at_once_changes_nothing(monkeypatch):
     t, y = OTFlowTransform(used_potential(), 8), torch.randn(9, 2, dtype=torch.double)
     expected = t.inverse_with_costs(y)
-    monkeypatch.setattr(ot_flow, "_ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(ot_flow, "_NUMBERS_AT_ONCE", 1)
     assert_close(t.inverse_with_costs(y), expected)
 
 
