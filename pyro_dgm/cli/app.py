@@ -168,7 +168,7 @@ def run(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("\nstopped by Ctrl-C", file=sys.stderr)
         return 130
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # click itself turns a pipe whose reader left into an exit
         return _hush()
     except Exception as error:
         message = _message_of(error)
