@@ -31,6 +31,18 @@ def points_for(potential, *batch):
     return torch.randn(*batch, potential.first.in_features, dtype=torch.double, requires_grad=True)
 
 
+def test_value_is_that_of_the_formula(potential):
+    def act(a):
+        return a + torch.log1p(torch.exp(-2 * a))
+
+    s = points_for(potential, 5)
+    u = act(potential.first(s))
+    for layer in potential.layers:
+        u = u + act(layer(u)) / len(potential.layers)
+    quadratic = 0.5 * torch.einsum("ni,ki,kj,nj->n", s, potential.A, potential.A, s)
+    assert_close(potential.value(s), u @ potential.w + quadratic + s @ potential.b, rtol=0, atol=1e-12)
+
+
 def test_gradient_is_that_of_autograd(potential):
     s = points_for(potential, 3, 4)
     (expected,) = torch.autograd.grad(potential.value(s).sum(), s)
