@@ -1,12 +1,17 @@
 """Flows: modules that own networks and return a ``FlowDistribution`` when called."""
 
+from pyro_dgm.flows.act_norm import ActNorm
 from pyro_dgm.flows.autoregressive_flow import AutoregressiveFlow
+from pyro_dgm.flows.batch_norm import BatchNorm
+from pyro_dgm.flows.composition import Composition
 from pyro_dgm.flows.flow import Flow
 from pyro_dgm.flows.iaf import IAF
+from pyro_dgm.flows.lu_linear import LULinear
 from pyro_dgm.flows.maf import MAF
 from pyro_dgm.flows.neural_spline import NeuralSpline, NeuralSplineAutoregressive
 from pyro_dgm.flows.nice import NICE
 from pyro_dgm.flows.ot_flow import OTFlow
+from pyro_dgm.flows.permutation import Permutation
 from pyro_dgm.flows.planar import Planar
 from pyro_dgm.flows.radial import Radial
 from pyro_dgm.flows.real_nvp import RealNVP
@@ -15,11 +20,16 @@ __all__ = [
     "IAF",
     "MAF",
     "NICE",
+    "ActNorm",
     "AutoregressiveFlow",
+    "BatchNorm",
+    "Composition",
     "Flow",
+    "LULinear",
     "NeuralSpline",
     "NeuralSplineAutoregressive",
     "OTFlow",
+    "Permutation",
     "Planar",
     "Radial",
     "RealNVP",

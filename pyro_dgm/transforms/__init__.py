@@ -3,11 +3,14 @@
 from pyro_dgm.transforms.affine_coupling import AffineCoupling
 from pyro_dgm.transforms.autoregressive import Autoregressive
 from pyro_dgm.transforms.bijection import Bijection, Composed, Inverted
+from pyro_dgm.transforms.channel_affine import ChannelAffine
 from pyro_dgm.transforms.columns import ColumnBijection, ColumnStack
 from pyro_dgm.transforms.coupling import Coupling
 from pyro_dgm.transforms.diagonal_scale import DiagonalScale
 from pyro_dgm.transforms.elementwise import Additive, Affine, Elementwise, Gated
+from pyro_dgm.transforms.lu_linear import LULinearTransform
 from pyro_dgm.transforms.ot_flow import OTFlowTransform
+from pyro_dgm.transforms.permutation import PermutationTransform
 from pyro_dgm.transforms.planar import PlanarTransform
 from pyro_dgm.transforms.radial import RadialTransform
 from pyro_dgm.transforms.rational_quadratic import RationalQuadratic
@@ -20,6 +23,7 @@ __all__ = [
     "AffineCoupling",
     "Autoregressive",
     "Bijection",
+    "ChannelAffine",
     "ColumnBijection",
     "ColumnStack",
     "Composed",
@@ -28,7 +32,9 @@ __all__ = [
     "Elementwise",
     "Gated",
     "Inverted",
+    "LULinearTransform",
     "OTFlowTransform",
+    "PermutationTransform",
     "PlanarTransform",
     "RadialTransform",
     "RationalQuadratic",

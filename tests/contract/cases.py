@@ -6,13 +6,25 @@ from pyro_dgm.flows import (
     IAF,
     MAF,
     NICE,
+    ActNorm,
+    BatchNorm,
+    Composition,
+    LULinear,
     NeuralSpline,
     NeuralSplineAutoregressive,
     OTFlow,
+    Permutation,
     Planar,
     Radial,
     RealNVP,
 )
+
+
+def after_a_batch(flow):
+    """A flow whose data-dependent layers have seen their first batch."""
+    flow().log_prob(0.3 + 1.2 * torch.randn(64, flow.input_dim))
+    return flow
+
 
 CASES = {
     "real-nvp-1d": lambda: RealNVP(1, num_layers=3, hidden_dims=(8,)),
@@ -42,6 +54,13 @@ CASES = {
     "spline-ar-2d": lambda: NeuralSplineAutoregressive(2, num_layers=2, hidden_dims=(8,)),
     "spline-ar-5d-context": lambda: NeuralSplineAutoregressive(
         5, context_dim=2, num_layers=2, hidden_dims=(8, 8)
+    ),
+    "composition-evaluating-1d": lambda: Composition(1, [MAF(1, num_layers=1), BatchNorm(1)]).eval(),
+    "composition-2d-context": lambda: Composition(
+        2, [RealNVP(2, context_dim=3, num_layers=2, hidden_dims=(8,)), LULinear(2)], context_dim=3
+    ),
+    "composition-5d": lambda: after_a_batch(
+        Composition(5, [NICE(5, hidden_dims=(8,)), ActNorm(5), Permutation(5, "random"), LULinear(5)])
     ),
     "ot-flow-1d": lambda: OTFlow(1, width=4, rank=1, nt_train=16),
     "ot-flow-2d": lambda: OTFlow(2, width=4, rank=1, nt_train=16),
