@@ -24,6 +24,7 @@ class ChannelAffine(ChannelBijection):
         ``x`` and ``y``: ``(*batch, C, *rest)``. Log-determinant: ``(*batch,)``, in nats.
 
     Example:
+        >>> import torch
         >>> t = ChannelAffine(torch.zeros(3), torch.ones(3), rank=3)
         >>> t.call_and_ladj(torch.zeros(5, 3, 4, 4))[1]  # 3 channels of 16 entries
         tensor([48., 48., 48., 48., 48.])
