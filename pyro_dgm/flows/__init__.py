@@ -15,6 +15,7 @@ from pyro_dgm.flows.permutation import Permutation
 from pyro_dgm.flows.planar import Planar
 from pyro_dgm.flows.radial import Radial
 from pyro_dgm.flows.real_nvp import RealNVP
+from pyro_dgm.flows.whitened import Whitened
 
 __all__ = [
     "IAF",
@@ -33,4 +34,5 @@ __all__ = [
     "Planar",
     "Radial",
     "RealNVP",
+    "Whitened",
 ]

@@ -9,7 +9,15 @@ from torch import Tensor, nn
 from pyro_dgm.flows.autoregressive_flow import AutoregressiveFlow
 from pyro_dgm.flows.flow import Flow
 from pyro_dgm.nets import MLP
-from pyro_dgm.transforms import Bijection, ColumnStack, Coupling, RationalQuadratic
+from pyro_dgm.transforms import (
+    Affine,
+    Bijection,
+    ColumnStack,
+    Coupling,
+    Elementwise,
+    RationalQuadratic,
+    Successive,
+)
 
 __all__ = ["NeuralSpline", "NeuralSplineAutoregressive"]
 
@@ -26,6 +34,8 @@ class NeuralSpline(Flow):
         hidden_dims: Widths of the hidden layers of each conditioner.
         num_bins: Number of bins of each spline.
         bound: The splines act on ``[-bound, bound]`` and are the identity outside.
+        affine: Whether each spline is followed by a conditional scale and shift, which reach the tails that
+            the spline leaves as they are: for posteriors, whose scales vary by orders of magnitude.
         name: Prefix of the parameters in Pyro's store; unique by default.
 
     Reference:
@@ -47,12 +57,13 @@ class NeuralSpline(Flow):
         hidden_dims: Sequence[int] = (128, 128),
         num_bins: int = 8,
         bound: float = 5.0,
+        affine: bool = False,
         name: str | None = None,
     ) -> None:
         super().__init__(input_dim, context_dim, name=name)
         if num_layers < 1:
             raise ValueError(f"NeuralSpline needs num_layers >= 1, but got {num_layers}.")
-        self.spline, self.split = RationalQuadratic(num_bins, bound), input_dim // 2
+        self.elementwise, self.split = _functions(num_bins, bound, affine), input_dim // 2
         # With one coordinate there is nothing to keep: every layer changes it.
         self.turns = [bool(i % 2) and input_dim > 1 for i in range(num_layers)]
         left, right = self.split, input_dim - self.split
@@ -60,7 +71,7 @@ class NeuralSpline(Flow):
         self.conditioners = nn.ModuleList(
             MLP(
                 kept,
-                self.spline.num_parameters * changed,
+                self.elementwise.num_parameters * changed,
                 hidden_dims,
                 context_dim=context_dim,
                 zero_last=True,
@@ -72,7 +83,7 @@ class NeuralSpline(Flow):
         """Return the stack of couplings, given a ``context`` of shape ``(*batch, C)``."""
         return ColumnStack(
             [
-                Coupling(net.columns, self.spline, self.split, change_upper=change_left)  # type: ignore[arg-type]
+                Coupling(net.columns, self.elementwise, self.split, change_upper=change_left)  # type: ignore[arg-type]
                 for net, change_left in zip(self.conditioners, self.turns, strict=True)
             ],
             context,
@@ -92,6 +103,8 @@ class NeuralSplineAutoregressive(AutoregressiveFlow):
         hidden_dims: Widths of the hidden layers of each masked network.
         num_bins: Number of bins of each spline.
         bound: The splines act on ``[-bound, bound]`` and are the identity outside.
+        affine: Whether each spline is followed by a conditional scale and shift, which reach the tails that
+            the spline leaves as they are: for posteriors, whose scales vary by orders of magnitude.
         name: Prefix of the parameters in Pyro's store; unique by default.
 
     Reference:
@@ -108,14 +121,21 @@ class NeuralSplineAutoregressive(AutoregressiveFlow):
         hidden_dims: Sequence[int] = (128, 128),
         num_bins: int = 8,
         bound: float = 5.0,
+        affine: bool = False,
         name: str | None = None,
     ) -> None:
         super().__init__(
             input_dim,
-            RationalQuadratic(num_bins, bound),
+            _functions(num_bins, bound, affine),
             "data",
             context_dim,
             num_layers=num_layers,
             hidden_dims=hidden_dims,
             name=name,
         )
+
+
+def _functions(num_bins: int, bound: float, affine: bool) -> Elementwise:
+    """What the layers do to each entry."""
+    spline = RationalQuadratic(num_bins, bound)
+    return Successive(spline, Affine()) if affine else spline

@@ -15,6 +15,8 @@ from pyro_dgm.transforms.planar import PlanarTransform
 from pyro_dgm.transforms.radial import RadialTransform
 from pyro_dgm.transforms.rational_quadratic import RationalQuadratic
 from pyro_dgm.transforms.runge_kutta import RK4, Tableau, runge_kutta
+from pyro_dgm.transforms.successive import Successive
+from pyro_dgm.transforms.triangular_affine import TriangularAffine
 
 __all__ = [
     "RK4",
@@ -38,6 +40,8 @@ __all__ = [
     "PlanarTransform",
     "RadialTransform",
     "RationalQuadratic",
+    "Successive",
     "Tableau",
+    "TriangularAffine",
     "runge_kutta",
 ]

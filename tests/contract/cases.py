@@ -17,6 +17,7 @@ from pyro_dgm.flows import (
     Planar,
     Radial,
     RealNVP,
+    Whitened,
 )
 
 
@@ -61,6 +62,16 @@ CASES = {
     ),
     "composition-5d": lambda: after_a_batch(
         Composition(5, [NICE(5, hidden_dims=(8,)), ActNorm(5), Permutation(5, "random"), LULinear(5)])
+    ),
+    "spline-2d-affine": lambda: NeuralSpline(2, num_layers=2, hidden_dims=(8,), affine=True),
+    "spline-ar-3d-affine": lambda: NeuralSplineAutoregressive(3, num_layers=1, hidden_dims=(8,), affine=True),
+    "whitened-2d-context": lambda: Whitened(
+        RealNVP(2, context_dim=3, num_layers=2, hidden_dims=(8,)),
+        loc=torch.tensor([0.3, -0.2]),
+        scale=torch.tensor([0.5, 1.5]),
+    ),
+    "whitened-5d-correlated": lambda: Whitened(
+        RealNVP(5, num_layers=2, hidden_dims=(8,)), correlated=True, trainable=True
     ),
     "ot-flow-1d": lambda: OTFlow(1, width=4, rank=1, nt_train=16),
     "ot-flow-2d": lambda: OTFlow(2, width=4, rank=1, nt_train=16),

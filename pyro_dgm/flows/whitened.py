@@ -1,0 +1,134 @@
+"""A flow in shifted, scaled and decorrelated coordinates."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from pyro_dgm.distributions import StandardBase
+from pyro_dgm.errors import DataError, ShapeError
+from pyro_dgm.flows.flow import Flow
+from pyro_dgm.transforms import Bijection, Composed, TriangularAffine
+
+__all__ = ["Whitened"]
+
+
+class Whitened(Flow):
+    r"""Another flow, followed by an affine map: :math:`y = m + e^{s} \odot (L\, g(z))`.
+
+    A flow starts near N(0, I), and its networks are made for values of that size. In front of data of another
+    location, scale or correlation, or of a posterior whose location is roughly known, the affine map does
+    what needs no network.
+
+    Args:
+        flow: A flow over unbounded vectors of size ``D``.
+        loc: Location :math:`m`, of shape ``(D,)``; zeros by default.
+        scale: Standard deviations :math:`e^s`, of shape ``(D,)``; ones by default.
+        correlated: Whether there is a triangle :math:`L`; the identity at first.
+        trainable: Whether the affine map trains with the flow. It is fixed otherwise, and saved all the same.
+        name: Prefix of the parameters in Pyro's store; unique by default.
+
+    Raises:
+        ShapeError: If location or scale are not of shape ``(D,)``.
+        DataError: If a scale is not positive, or a value is not finite.
+
+    Example:
+        >>> from pyro_dgm.flows import RealNVP
+        >>> flow = Whitened(RealNVP(2), loc=torch.tensor([10.0, 0.0]), scale=torch.tensor([1.0, 100.0]))
+        >>> flow().sample((1000,)).std(0).round(decimals=-1)
+        tensor([  0., 100.])
+    """
+
+    def __init__(
+        self,
+        flow: Flow,
+        loc: Tensor | None = None,
+        scale: Tensor | None = None,
+        *,
+        correlated: bool = False,
+        trainable: bool = False,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(flow.input_dim, flow.context_dim, name=name)
+        self.flow = flow
+        self.penalties = flow.penalties
+        zeros = torch.zeros_like(flow.origin)
+        loc = zeros if loc is None else self._checked("loc", loc)
+        scale = zeros + 1 if scale is None else self._checked("scale", scale)
+        if not (scale > 0).all():
+            raise DataError(f"every scale must be positive, but the least is {scale.min().item()}.")
+        self.affine = _Affine(loc, scale.log(), correlated, trainable)
+
+    @classmethod
+    def fitted_to(cls, flow: Flow, rows: Tensor, *, name: str | None = None) -> Self:
+        """Return ``flow`` in the coordinates in which ``rows``, of shape ``(n, D)``, have covariance one.
+
+        Raises:
+            ShapeError: If the rows are not vectors of size ``D``.
+            DataError: If there are fewer than two, or one is not finite.
+        """
+        if rows.dim() != 2 or rows.shape[1] != flow.input_dim:
+            raise ShapeError(
+                f"the flow is over vectors of size {flow.input_dim}, so rows need shape (n, "
+                f"{flow.input_dim}), but have shape {tuple(rows.shape)}."
+            )
+        if len(rows) < 2 or not rows.isfinite().all():
+            raise DataError("location and scale need at least two rows, all of them finite.")
+        rows = rows.detach().to(flow.origin)
+        scale = rows.std(0)
+        scale = torch.where(scale > 1e-6 * (1 + rows.mean(0).abs()), scale, 1.0)  # a constant column
+        whitened = cls(flow, rows.mean(0), scale, correlated=True, name=name)
+        standard = (rows - rows.mean(0)) / scale
+        correlation = standard.mT @ standard / (len(rows) - 1)
+        # With a little of the identity, columns that repeat one another leave the triangle regular.
+        root = torch.linalg.cholesky(0.999 * correlation + 1e-3 * torch.eye(len(scale)).to(rows))
+        whitened.affine.set_triangle(root)
+        return whitened
+
+    def base(self, context: Tensor | None = None) -> StandardBase:
+        """Return the distribution of the other flow's latent."""
+        return self.flow.base(context)
+
+    def transform(self, context: Tensor | None = None) -> Bijection:
+        """Return the other flow's bijection, followed by the affine map."""
+        return Composed([self.flow.transform(context), self.affine()])
+
+    def _checked(self, what: str, value: Tensor) -> Tensor:
+        if value.shape != (self.input_dim,):
+            raise ShapeError(f"{what} needs shape ({self.input_dim},), but has {tuple(value.shape)}.")
+        if not value.isfinite().all():
+            raise DataError(f"{what} must be finite, but is {value}.")
+        return value.detach().to(self.flow.origin)
+
+
+class _Affine(nn.Module):
+    """The tensors of the affine map: parameters if it trains, buffers if not."""
+
+    lower: Tensor | None
+
+    def __init__(self, loc: Tensor, log_scale: Tensor, correlated: bool, trainable: bool) -> None:
+        super().__init__()
+        tensors = {"loc": loc.clone(), "log_scale": log_scale}
+        if correlated:
+            tensors["lower"] = torch.zeros(len(loc), len(loc)).to(loc)
+        else:
+            self.lower = None
+        for key, value in tensors.items():
+            if trainable:
+                self.register_parameter(key, nn.Parameter(value))
+            else:
+                self.register_buffer(key, value)
+
+    @torch.no_grad()
+    def set_triangle(self, root: Tensor) -> None:
+        """Make the map multiply by ``root``, a lower triangle, besides its present scales."""
+        assert self.lower is not None
+        diagonal = root.diagonal()
+        self.log_scale.add_(diagonal.log())
+        self.lower.copy_(root / diagonal[:, None])
+
+    def forward(self) -> TriangularAffine:
+        """Return the bijection of the present tensors."""
+        return TriangularAffine(self.loc, self.log_scale, self.lower)
