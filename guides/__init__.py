@@ -7,6 +7,7 @@ if __name__ != "pyro_dgm.guides":
     )
 
 from pyro_dgm.guides.amortized_normal import AmortizedNormal
+from pyro_dgm.guides.auto_flow import AutoFlow
 from pyro_dgm.guides.empty import Empty
 
-__all__ = ["AmortizedNormal", "Empty"]
+__all__ = ["AmortizedNormal", "AutoFlow", "Empty"]

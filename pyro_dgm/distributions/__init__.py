@@ -4,6 +4,7 @@ from pyro_dgm.distributions.flow_distribution import FlowDistribution
 from pyro_dgm.distributions.gaussian_ring import GaussianRing
 from pyro_dgm.distributions.implicit_distribution import ImplicitDistribution
 from pyro_dgm.distributions.known_density import KnownDensity
+from pyro_dgm.distributions.path_flow_distribution import PathFlowDistribution
 from pyro_dgm.distributions.standard_base import StandardBase
 from pyro_dgm.distributions.standard_logistic import StandardLogistic
 from pyro_dgm.distributions.standard_normal import StandardNormal
@@ -15,6 +16,7 @@ __all__ = [
     "GaussianRing",
     "ImplicitDistribution",
     "KnownDensity",
+    "PathFlowDistribution",
     "StandardBase",
     "StandardLogistic",
     "StandardNormal",

@@ -106,6 +106,8 @@ class Whitened(Flow):
 class _Affine(nn.Module):
     """The tensors of the affine map: parameters if it trains, buffers if not."""
 
+    loc: Tensor
+    log_scale: Tensor
     lower: Tensor | None
 
     def __init__(self, loc: Tensor, log_scale: Tensor, correlated: bool, trainable: bool) -> None:
