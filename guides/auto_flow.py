@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -26,7 +26,7 @@ def default_flow(latent_dim: int) -> Flow:
     return NeuralSpline(latent_dim, num_layers=4, hidden_dims=(64, 64), affine=True)
 
 
-class AutoFlow(NamedPyroModule, AutoContinuous):  # type: ignore[misc]
+class AutoFlow(NamedPyroModule, AutoContinuous):
     """Automatic guide for any Pyro model with continuous latents: the joint posterior is a flow.
 
     Every latent site is carried to unbounded space, the sites are laid side by side as one vector, and a flow
@@ -89,13 +89,13 @@ class AutoFlow(NamedPyroModule, AutoContinuous):  # type: ignore[misc]
     def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
         try:
             try:
-                super()._setup_prototype(*args, **kwargs)
+                super()._setup_prototype(*args, **kwargs)  # type: ignore[no-untyped-call]
             except RuntimeError as error:
                 if "no latent variables" not in str(error):
                     raise
                 raise DataError("the model has no latent site: use guides.Empty() instead.") from None
             self._check_sites()
-            latent = self._init_loc()
+            latent: Tensor = self._init_loc()  # type: ignore[no-untyped-call]
             inner = self._checked(self.factory(self.latent_dim)).to(latent)
             scale = torch.full_like(latent, self.init_scale)
             self.flow = Whitened(inner, latent, scale, correlated=self.correlated, trainable=True)
@@ -105,7 +105,7 @@ class AutoFlow(NamedPyroModule, AutoContinuous):  # type: ignore[misc]
             raise
 
     def _check_sites(self) -> None:
-        for name, site in self.prototype_trace.iter_stochastic_nodes():
+        for name, site in self._sites():
             if site["fn"].support.is_discrete:
                 raise DataError(
                     f"AutoFlow needs continuous latents, but site {name!r} is discrete. Sum it out with "
@@ -163,7 +163,7 @@ class AutoFlow(NamedPyroModule, AutoContinuous):  # type: ignore[misc]
                 f"latent needs shape (n, {self.latent_dim}), but has shape {tuple(latent.shape)}."
             )
         values, start = {}, 0
-        for name, site in self.prototype_trace.iter_stochastic_nodes():
+        for name, site in self._sites():
             shape = self._unconstrained_shapes[name]
             part = latent[:, start : start + shape.numel()].reshape(-1, *shape)
             values[name] = biject_to(site["fn"].support)(part)
@@ -194,6 +194,10 @@ class AutoFlow(NamedPyroModule, AutoContinuous):  # type: ignore[misc]
         twin.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         twin.__dict__["_model"] = copy.deepcopy(self._model, memo)
         return twin
+
+    def _sites(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        trace: Any = self.prototype_trace
+        return trace.iter_stochastic_nodes()  # type: ignore[no-any-return]
 
     def _check_built(self) -> None:
         if self.prototype_trace is None:
