@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pyro_dgm.distributions import StandardNormal
 from pyro_dgm.distributions.implicit_distribution import NO_DENSITY, ImplicitDistribution
+from pyro_dgm.distributions.likelihoods import Bernoulli
 from pyro_dgm.errors import ShapeError
 from pyro_dgm.models.generative_model import Capabilities, GenerativeModel, evaluating
 from pyro_dgm.models.vae import VAE
@@ -88,6 +89,15 @@ class ImplicitGenerator(GenerativeModel):
         return Capabilities(
             False, False, True, False, latent_dim=self.latent_dim, data_dim=prod(self.data_shape)
         )
+
+    @property
+    def output_range(self) -> tuple[float, float] | None:
+        """Where the entries of ``x`` lie, if the generator's last layer says it: a sigmoid or tanh."""
+        parts = [part for part in self.generator.modules() if not list(part.children())]
+        if isinstance(self.generator, _Mean):
+            return (0.0, 1.0) if isinstance(self.generator.likelihood, Bernoulli) else None
+        last = type(parts[-1]) if parts else None
+        return {nn.Sigmoid: (0.0, 1.0), nn.Tanh: (-1.0, 1.0)}.get(last)  # type: ignore[arg-type]
 
     def prior(self) -> TorchDistribution:
         """Return p(z), of event shape ``(latent_dim,)``."""

@@ -1,9 +1,34 @@
 """Losses in nats: evidence bounds and adversarial games."""
 
 from pyro_dgm.objectives.adversarial import Adversarial
+from pyro_dgm.objectives.auxiliary import AuxiliaryClassifier
 from pyro_dgm.objectives.batch import Batch, as_batch
+from pyro_dgm.objectives.clipping import WeightClipping
+from pyro_dgm.objectives.coverage import HeldOutCoverage
 from pyro_dgm.objectives.elbo import ELBO
-from pyro_dgm.objectives.penalties import GradientPenalty
+from pyro_dgm.objectives.instance_noise import InstanceNoise
+from pyro_dgm.objectives.penalties import R1, R2, GradientPenalty
 from pyro_dgm.objectives.readings import AdversarialLosses
+from pyro_dgm.objectives.regulariser import Regulariser
+from pyro_dgm.objectives.salimans import FeatureMatching, HistoricalAveraging
+from pyro_dgm.objectives.watch import GameWarning, Watch
 
-__all__ = ["ELBO", "Adversarial", "AdversarialLosses", "Batch", "GradientPenalty", "as_batch"]
+__all__ = [
+    "ELBO",
+    "R1",
+    "R2",
+    "Adversarial",
+    "AdversarialLosses",
+    "AuxiliaryClassifier",
+    "Batch",
+    "FeatureMatching",
+    "GameWarning",
+    "GradientPenalty",
+    "HeldOutCoverage",
+    "HistoricalAveraging",
+    "InstanceNoise",
+    "Regulariser",
+    "Watch",
+    "WeightClipping",
+    "as_batch",
+]

@@ -16,9 +16,12 @@ from pyro_dgm.objectives.average import WeightAverage
 from pyro_dgm.objectives.batch import Batch, as_batch
 from pyro_dgm.objectives.holding import holding, undone_on_error
 from pyro_dgm.objectives.losses import AdversarialLoss, adversarial_loss
-from pyro_dgm.objectives.penalties import CriticPenalty
 from pyro_dgm.objectives.players import CriticLoss, CriticTerms, GeneratorLoss
+from pyro_dgm.objectives.ranges import check_range
 from pyro_dgm.objectives.readings import AdversarialLosses
+from pyro_dgm.objectives.regulariser import Regulariser
+from pyro_dgm.objectives.updates import Player, updates_by_name
+from pyro_dgm.objectives.watch import OnDivergence, Watch
 
 __all__ = ["Adversarial"]
 
@@ -39,10 +42,16 @@ class Adversarial:
         optimizers: The generator's optimiser, then the critic's. None, for one or both, is Adam with the
             settings published with the loss.
         loss: A name in :data:`~pyro_dgm.objectives.losses.LOSSES`, or a loss.
-        regularisers: Penalties of the critic, such as ``[GradientPenalty(10.0)]``.
+        regularisers: What steadies the game, such as ``[GradientPenalty(10.0)]``: see
+            :class:`~pyro_dgm.objectives.regulariser.Regulariser`. Each belongs to one game.
         critic_steps: Updates of the critic for each one of the generator.
+        updates: How the pair of optimisers moves: ``"alternating"``, ``"simultaneous"``,
+            ``"extragradient"`` or ``"optimistic"``, see :mod:`~pyro_dgm.objectives.updates`.
         average: Decay of a running average of the generator's weights, such as 0.999, kept in
             :attr:`averaged`; None for none.
+        watch: The :class:`~pyro_dgm.objectives.watch.Watch` over the game, with its alarms; by default one
+            that measures every 100 steps, without held-out data.
+        on_divergence: What an alarm of the default watch does: ``"warn"``, ``"raise"`` or ``"ignore"``.
 
     Attributes:
         critic_loss: The critic's loss module, which registers the critic alone.
@@ -50,6 +59,7 @@ class Adversarial:
         steps: Number of steps so far.
 
     Raises:
+        DataError: In the first step, if the data leave the generator's range.
         ShapeError: In a step, if the critic does not give one score a row, or generated rows do not have the
             shape of the data's.
         TrainingDiverged: In a step, if a loss or gradient is not finite. No update is then made with it.
@@ -75,25 +85,31 @@ class Adversarial:
         optimizers: tuple[Optimizer | None, Optimizer | None] | None = None,
         *,
         loss: str | AdversarialLoss = "non-saturating",
-        regularisers: Sequence[CriticPenalty] = (),
+        regularisers: Sequence[Regulariser] = (),
         critic_steps: int = 1,
+        updates: str = "alternating",
         average: float | None = None,
+        watch: Watch | None = None,
+        on_divergence: OnDivergence = "warn",
     ) -> None:
         if critic_steps < 1:
             raise ValueError(f"critic_steps must be at least 1, but is {critic_steps}.")
         self.model, self.critic = _module(model, "model"), _module(critic, "critic")
         self.critic_steps = critic_steps
         self.loss = adversarial_loss(loss)
+        self.updates = updates_by_name(updates)
+        self.regularisers = tuple(regularisers)
         for regulariser in regularisers:
             regulariser.check(critic)
         self.critic_loss: nn.Module = CriticLoss(critic, model, self.loss, regularisers)
-        self.generator_loss: nn.Module = GeneratorLoss(model, critic, self.loss)
+        self.generator_loss: nn.Module = GeneratorLoss(model, critic, self.loss, regularisers)
         given = (None, None) if optimizers is None else optimizers
         self.optimizers = (
             given[0] or self._adam(model, "model"),
             given[1] or self._adam(critic, "critic"),
         )
         self.average = None if average is None else WeightAverage(model, average)
+        self.watch = Watch(on_divergence=on_divergence) if watch is None else watch
         self.steps = 0
 
     @property
@@ -104,19 +120,21 @@ class Adversarial:
     def step(self, batch: Batch | Tensor) -> AdversarialLosses:
         """Update the critic once, and every ``critic_steps``-th time also the generator."""
         batch = as_batch(batch)
-        with holding(self.model), undone_on_error(self.critic):
-            terms: CriticTerms = self.critic_loss(batch)
-            critic_gradient = self._update("critic", terms.loss, self.optimizers[1])
-        loss = gradient = None
-        if (self.steps + 1) % self.critic_steps == 0:
-            with holding(self.critic), undone_on_error(self.model):
-                scalar = self.generator_loss(batch)
-                gradient = self._update("generator", scalar, self.optimizers[0])
-            loss = float(scalar.detach())
-            if self.average is not None:
-                self.average.update(self.model)
+        if self.steps == 0:
+            check_range(self.model, batch.x)
+        seen: dict[str, Any] = {}
+        players = [self._critic(batch, seen)]
+        moves = (self.steps + 1) % self.critic_steps == 0
+        if moves:
+            players.append(self._generator(batch, seen))
+        self.updates.play(players)
+        if moves and self.average is not None:
+            self.average.update(self.model)
+        for regulariser in self.regularisers:
+            regulariser.after_step(self.model, self.critic)
         self.steps += 1
-        return AdversarialLosses.of(terms, loss, critic_gradient, gradient)
+        losses = _reading(seen)
+        return self.watch.observe(self.steps - 1, losses, batch, self.averaged, self.critic)
 
     @torch.no_grad()
     def evaluate_loss(self, batch: Batch | Tensor) -> AdversarialLosses:
@@ -140,6 +158,9 @@ class Adversarial:
             "critic": self.critic.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "average": None if average is None else (average.model.state_dict(), average.steps),
+            "regularisers": [regulariser.state_dict() for regulariser in self.regularisers],
+            "updates": self.updates.state_dict(),
+            "watch": self.watch.state_dict(),
             "steps": self.steps,
         }
 
@@ -152,17 +173,42 @@ class Adversarial:
         if self.average is not None:
             weights, self.average.steps = state["average"]
             self.average.model.load_state_dict(weights)
+        for regulariser, saved in zip(self.regularisers, state["regularisers"], strict=True):
+            regulariser.load_state_dict(saved)
+        self.updates.load_state_dict(state["updates"])
+        self.watch.load_state_dict(state["watch"])
         self.steps = state["steps"]
 
-    def _update(self, player: str, loss: Tensor, optimizer: Optimizer) -> float:
-        """Take one step down ``loss`` and return its gradient norm; raise before one that is not finite."""
+    def _critic(self, batch: Batch, seen: dict[str, Any]) -> Player:
+        def gradient() -> None:
+            with holding(self.model), undone_on_error(self.critic):
+                terms: CriticTerms = self.critic_loss(batch)
+                norm = self._gradient("critic", terms.loss, self.optimizers[1])
+            seen.setdefault("critic", (terms, norm))
+
+        def settle() -> None:
+            for regulariser in self.regularisers:
+                regulariser.after_critic_update(self.critic)
+
+        return Player(gradient, self.optimizers[1], settle)
+
+    def _generator(self, batch: Batch, seen: dict[str, Any]) -> Player:
+        def gradient() -> None:
+            with holding(self.critic), undone_on_error(self.model):
+                loss: Tensor = self.generator_loss(batch)
+                norm = self._gradient("generator", loss, self.optimizers[0])
+            seen.setdefault("generator", (loss.detach(), norm))
+
+        return Player(gradient, self.optimizers[0], lambda: None)
+
+    def _gradient(self, player: str, loss: Tensor, optimizer: Optimizer) -> float:
+        """Fill the player's gradients and return their norm; raise if loss or norm is not finite."""
         self._check_finite(player, "loss", loss, loss)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         own = [p for group in optimizer.param_groups for p in group["params"]]
         norm = get_total_norm([p.grad for p in own if p.grad is not None])
         self._check_finite(player, "gradient", norm, loss)
-        optimizer.step()
         return float(norm)
 
     def _check_finite(self, player: str, what: str, value: Tensor, loss: Tensor) -> None:
@@ -181,6 +227,13 @@ class Adversarial:
         if not parameters:
             raise ValueError(f"the {player} has no parameter to train. Unfreeze it, or pass its optimiser.")
         return Adam(parameters, lr=self.loss.lr, betas=self.loss.betas, fused=True)
+
+
+def _reading(seen: dict[str, Any]) -> AdversarialLosses:
+    """What the players met at the point where the step began."""
+    terms, critic_gradient = seen["critic"]
+    loss, gradient = seen.get("generator", (None, None))
+    return AdversarialLosses.of(terms, None if loss is None else float(loss), critic_gradient, gradient)
 
 
 def _module(module: nn.Module, player: str) -> nn.Module:

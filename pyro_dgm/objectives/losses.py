@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
@@ -10,6 +14,7 @@ from pyro_dgm.errors import UnknownNameError
 __all__ = [
     "LOSSES",
     "AdversarialLoss",
+    "CTransform",
     "Hinge",
     "LeastSquares",
     "Minimax",
@@ -42,6 +47,18 @@ class AdversarialLoss:
         """The scores in the form in which people read them; a discriminator's are probabilities."""
         return scores
 
+    def js_bound(self, real: Tensor, fake: Tensor) -> Tensor:
+        """A lower bound of the JS divergence in nats, up to sampling error; NaN without probabilities."""
+        return real.new_full((), math.nan)
+
+    def critic_of_rows(self, real: Tensor, fake: Tensor, x: Tensor, g: Tensor) -> Tensor:
+        """The critic's loss, given the rows ``x`` and ``g`` beside their scores."""
+        return self.critic(real, fake)
+
+    def generator_of_rows(self, score: Callable[[Tensor], Tensor], x: Tensor, g: Tensor) -> Tensor:
+        """The generator's loss of its rows ``g``, given the critic and rows ``x`` of the data."""
+        return self.generator(score(g))
+
 
 class Minimax(AdversarialLoss):
     r"""The game of the first GAN paper, whose value at the best discriminator is 2 JS - 2 log 2 nats.
@@ -50,13 +67,32 @@ class Minimax(AdversarialLoss):
 
     The generator's gradient vanishes where the discriminator is sure: prefer :class:`NonSaturating`.
 
+    Args:
+        real_label: The label of real rows in the discriminator's cross-entropy; below 1, such as 0.9, it is
+            one-sided label smoothing, which keeps the discriminator from being sure. The label of generated
+            rows stays 0: smoothing it too would move the best discriminator towards the generator's own rows.
+
     Reference:
         Goodfellow et al., Generative Adversarial Nets, NeurIPS 2014. https://arxiv.org/abs/1406.2661
+        Salimans et al., Improved Techniques for Training GANs, NeurIPS 2016, section 3.4 (label smoothing).
+        https://arxiv.org/abs/1606.03498
     """
 
+    def __init__(self, real_label: float = 1.0) -> None:
+        if not 0.5 < real_label <= 1:
+            raise ValueError(f"real_label must be in (0.5, 1], but is {real_label}.")
+        self.real_label = real_label
+
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return ``-E log d(x) - E log(1 - d(g(z)))``, in nats."""
-        return softplus(-real).mean() + softplus(fake).mean()
+        """Return ``-E log d(x) - E log(1 - d(g(z)))``, in nats, or the same with a smoothed label."""
+        cross_entropy = softplus(-real).mean()
+        if self.real_label < 1:  # -a log d - (1 - a) log(1 - d) = softplus(-r) + (1 - a) r
+            cross_entropy = cross_entropy + (1 - self.real_label) * real.mean()
+        return cross_entropy + softplus(fake).mean()
+
+    def js_bound(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return ``(E log d(x) + E log(1 - d(g(z)))) / 2 + log 2``, whatever the labels are."""
+        return math.log(2) - 0.5 * (softplus(-real).mean() + softplus(fake).mean())
 
     def generator(self, fake: Tensor) -> Tensor:
         """Return ``E log(1 - d(g(z)))``, in nats."""
@@ -134,12 +170,48 @@ class Wasserstein(AdversarialLoss):
         return -fake.mean()
 
 
+class CTransform(Wasserstein):
+    r"""The dual of the earth mover's distance with the second potential computed rather than bounded.
+
+    .. math:: W_1 = \max_f E f(x) + E f^c(g(z)), \qquad f^c(y) = \min_x \lVert x - y \rVert - f(x)
+
+    The minimum runs over the rows of the batch, so that the pair of potentials is admissible for *any* critic
+    and the value never exceeds the distance of the two batches: no regulariser is needed. That distance is
+    biased upwards as an estimate of the distance of the distributions, and its minimisers are centroids of
+    the data, which look blurred: use it to measure rather than to generate.
+
+    Reference:
+        Mallasto, Montúfar and Gerolin, How Well Do WGANs Estimate the Wasserstein Metric?, 2019.
+        https://arxiv.org/abs/1910.03875
+        Stanczuk et al., Wasserstein GANs Work Because They Fail, 2021. https://arxiv.org/abs/2103.01678
+    """
+
+    def critic_of_rows(self, real: Tensor, fake: Tensor, x: Tensor, g: Tensor) -> Tensor:
+        """Return ``-E f(x) - E f^c(g(z))``."""
+        return -real.mean() - _transformed(real, x, g).mean()
+
+    def generator_of_rows(self, score: Callable[[Tensor], Tensor], x: Tensor, g: Tensor) -> Tensor:
+        """Return ``E f^c(g(z))``, whose gradient reaches ``g`` through the distance to the nearest row."""
+        with torch.no_grad():
+            real = score(x)
+        return _transformed(real, x, g).mean()
+
+
+def _transformed(real: Tensor, x: Tensor, g: Tensor) -> Tensor:
+    """The c-transform of the scores ``real`` of rows ``x`` at the rows ``g``: of shape ``(n,)``."""
+    with torch.no_grad():
+        nearest = (torch.cdist(g.flatten(1), x.flatten(1)) - real).argmin(1)
+    distance: Tensor = torch.linalg.vector_norm((g - x[nearest]).flatten(1), dim=1)
+    return distance - real[nearest]
+
+
 LOSSES: dict[str, type[AdversarialLoss]] = {
     "minimax": Minimax,
     "non-saturating": NonSaturating,
     "least-squares": LeastSquares,
     "hinge": Hinge,
     "wasserstein": Wasserstein,
+    "c-transform": CTransform,
 }
 
 

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from pyro_dgm.errors import DataError, ShapeError
 from pyro_dgm.naming import unregistered
+from pyro_dgm.nets.row_mixing import treats_rows_alone
 from pyro_dgm.objectives.batch import Batch
 from pyro_dgm.objectives.losses import AdversarialLoss
-from pyro_dgm.objectives.penalties import CriticPenalty
+from pyro_dgm.objectives.regulariser import Penalty, Regulariser, Round, Score
 
 __all__ = ["CriticLoss", "CriticTerms", "Fakes", "GeneratorLoss", "Scores"]
 
@@ -82,6 +83,7 @@ class CriticTerms(NamedTuple):
         slope: Largest gradient norm that a penalty met, NaN without penalties.
         real: Mean readout of real rows.
         fake: Mean readout of generated rows.
+        js_bound: Lower bound of the JS divergence, NaN in games without probabilities.
     """
 
     loss: Tensor
@@ -90,6 +92,7 @@ class CriticTerms(NamedTuple):
     slope: Tensor
     real: Tensor
     fake: Tensor
+    js_bound: Tensor
 
 
 class CriticLoss(nn.Module):
@@ -99,7 +102,7 @@ class CriticLoss(nn.Module):
         critic: The network that trains.
         model: The generator, borrowed: it is not registered here, and runs without gradients.
         loss: The game.
-        regularisers: Penalties of the critic.
+        regularisers: Terms and perturbations of the game.
     """
 
     def __init__(
@@ -107,26 +110,45 @@ class CriticLoss(nn.Module):
         critic: nn.Module,
         model: nn.Module,
         loss: AdversarialLoss,
-        regularisers: Sequence[CriticPenalty] = (),
+        regularisers: Sequence[Regulariser] = (),
     ) -> None:
         super().__init__()
         self.critic, self.loss, self.regularisers = critic, loss, tuple(regularisers)
         self.fakes, self.scores = Fakes(model), Scores(critic)
+        self.joined = treats_rows_alone(critic)
 
     def forward(self, batch: Batch) -> CriticTerms:
         """Return the loss of real rows ``batch.x`` and as many generated ones, with its parts."""
         with torch.no_grad():
-            fake = self.fakes(batch)
-        # Two passes, so that batch normalisation in the critic meets what it meets in the generator's step.
-        on_real, on_fake = self.scores(batch.x, batch), self.scores(fake, batch)
-        against = self.loss.critic(on_real, on_fake)
-        terms = [r(lambda x: self.scores(x, batch), batch.x, fake) for r in self.regularisers]
+            fake = _perturbed(self.fakes(batch), self.regularisers)
+            real = _perturbed(batch.x, self.regularisers)
+        on_real, on_fake = self._both(real, fake, batch)
+        against = self.loss.critic_of_rows(on_real, on_fake, real, fake)
+        move = Round(batch, real, fake, _score(self.scores, batch), self.critic, self.fakes.model)
+        terms = [term for r in self.regularisers if (term := r.critic_term(move)) is not None]
+        loss = sum((term.loss for term in terms), against)
         with torch.no_grad():
-            penalty = sum((t.loss for t in terms), torch.zeros_like(against))
-            slope = max((t.slope for t in terms), default=torch.full_like(against, torch.nan))
-            readouts = [self.loss.readout(scores).mean() for scores in (on_real, on_fake)]
-        loss = sum((t.loss for t in terms), against)
-        return CriticTerms(loss, -against.detach(), penalty, slope, *readouts)
+            return CriticTerms(
+                loss,
+                -against.detach(),
+                sum((term.loss.detach() for term in terms), torch.zeros_like(against)),
+                _largest_slope(terms, against),
+                self.loss.readout(on_real).mean(),
+                self.loss.readout(on_fake).mean(),
+                self.loss.js_bound(on_real, on_fake),
+            )
+
+    def _both(self, real: Tensor, fake: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Score real and generated rows: in one pass where no row can feel another.
+
+        Otherwise in two, so that batch normalisation meets what it meets in the generator's move.
+        """
+        if self.joined:
+            context = () if batch.context is None else (torch.cat((batch.context, batch.context)),)
+            both = self.critic(torch.cat((real, fake)), *context)
+            if both.shape == (2 * len(real),):
+                return both[: len(real)], both[len(real) :]
+        return self.scores(real, batch), self.scores(fake, batch)
 
 
 class GeneratorLoss(nn.Module):
@@ -136,11 +158,19 @@ class GeneratorLoss(nn.Module):
         model: The generator, any Pyro model whose draws ``model(num=n)`` carry gradients.
         critic: The critic, borrowed: it is not registered here.
         loss: The game.
+        regularisers: Terms and perturbations of the game.
     """
 
-    def __init__(self, model: nn.Module, critic: nn.Module, loss: AdversarialLoss) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        critic: nn.Module,
+        loss: AdversarialLoss,
+        regularisers: Sequence[Regulariser] = (),
+    ) -> None:
         super().__init__()
-        self.model, self.loss = model, loss
+        self.model, self.loss, self.regularisers = model, loss, tuple(regularisers)
+        self.replaced = any(r.replaces_generator_loss for r in self.regularisers)
         self.fakes, self.scores = Fakes(model), Scores(critic)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -151,4 +181,25 @@ class GeneratorLoss(nn.Module):
                 "the draws model(num=n) carry no gradient, so that nothing can train. Every site between the "
                 "parameters and x must be reparameterised: no discrete site, no detach, no frozen model."
             )
-        return self.loss.generator(self.scores(fake, batch))
+        real, fake = (_perturbed(rows, self.regularisers) for rows in (batch.x, fake))
+        score = _score(self.scores, batch)
+        move = Round(batch, real, fake, score, self.scores.critic, self.model)
+        terms = [term for r in self.regularisers if (term := r.generator_term(move)) is not None]
+        if self.replaced:
+            return torch.stack(terms).sum()
+        return sum(terms, self.loss.generator_of_rows(score, real, fake))
+
+
+def _score(scores: Scores, batch: Batch) -> Score:
+    return lambda rows: scores(rows, batch)
+
+
+def _perturbed(rows: Tensor, regularisers: Sequence[Regulariser]) -> Tensor:
+    for regulariser in regularisers:
+        rows = regulariser.perturbed(rows)
+    return rows
+
+
+def _largest_slope(terms: Sequence[Penalty], like: Tensor) -> Tensor:
+    slopes = [term.slope for term in terms if term.slope is not None]
+    return torch.stack(slopes).max() if slopes else torch.full_like(like, torch.nan)

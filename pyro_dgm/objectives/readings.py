@@ -22,11 +22,15 @@ class AdversarialLosses(NamedTuple):
             E log(1 - d(g(z)))`` in nats, of which ``value / 2 + log 2`` bounds the JS divergence from below;
             for the Wasserstein game ``E f(x) - E f(g(z))``, to be read beside ``slope``.
         penalty: The weighted penalties in ``critic``.
-        slope: Largest gradient norm of the critic that a penalty met; None without penalties.
+        slope: Largest gradient norm of the critic that a penalty met, or that a watch measured on
+            interpolates; None where there was neither.
         real: Mean of ``d(x)``, or of the score for games without probabilities.
         fake: The same of ``g(z)``.
         critic_gradient: Norm of the gradient of the critic's loss; None in evaluation.
         generator_gradient: The same of the generator's; None where it was idle.
+        js_bound: Lower bound of the JS divergence in nats, up to sampling error, at most log 2; None for
+            games without probabilities.
+        coverage: Share of held-out rows that the generator reaches; None where it was not measured.
     """
 
     critic: float
@@ -38,6 +42,8 @@ class AdversarialLosses(NamedTuple):
     fake: float
     critic_gradient: float | None = None
     generator_gradient: float | None = None
+    js_bound: float | None = None
+    coverage: float | None = None
 
     @classmethod
     def of(
@@ -48,6 +54,17 @@ class AdversarialLosses(NamedTuple):
         generator_gradient: float | None = None,
     ) -> AdversarialLosses:
         """Read the critic's terms off the device, all at once."""
-        loss, value, penalty, slope, real, fake = torch.stack([t.detach() for t in terms]).tolist()
-        measured = None if math.isnan(slope) else slope
-        return cls(loss, generator, value, penalty, measured, real, fake, critic_gradient, generator_gradient)
+        numbers = torch.stack([t.detach() for t in terms]).tolist()
+        loss, value, penalty, slope, real, fake, js_bound = numbers
+        return cls(
+            loss,
+            generator,
+            value,
+            penalty,
+            None if math.isnan(slope) else slope,
+            real,
+            fake,
+            critic_gradient,
+            generator_gradient,
+            None if math.isnan(js_bound) else js_bound,
+        )
