@@ -16,7 +16,7 @@ from pyro_dgm.distributions import FlowDistribution, PathFlowDistribution
 from pyro_dgm.errors import DataError, ShapeError
 from pyro_dgm.flows import Flow, NeuralSpline, Whitened
 from pyro_dgm.naming import NamedPyroModule, unique_name
-from pyro_dgm.transforms import Bijection
+from pyro_dgm.transforms import Bijection, OnePass
 
 __all__ = ["AutoFlow", "default_flow"]
 
@@ -140,7 +140,7 @@ class AutoFlow(NamedPyroModule, AutoContinuous):
 
     def get_transform(self, *args: Any, **kwargs: Any) -> Bijection:
         """Return the bijection from the flow's latent to the sites' unbounded coordinates."""
-        return self.flow.transform()
+        return OnePass(self.flow.transform())  # what NeuTraReparam asks for in two calls
 
     def get_posterior(self, *args: Any, **kwargs: Any) -> FlowDistribution:
         """Return the posterior over all sites' unbounded coordinates."""

@@ -9,6 +9,7 @@ from pyro_dgm.transforms.coupling import Coupling
 from pyro_dgm.transforms.diagonal_scale import DiagonalScale
 from pyro_dgm.transforms.elementwise import Additive, Affine, Elementwise, Gated
 from pyro_dgm.transforms.lu_linear import LULinearTransform
+from pyro_dgm.transforms.one_pass import OnePass
 from pyro_dgm.transforms.ot_flow import OTFlowTransform
 from pyro_dgm.transforms.permutation import PermutationTransform
 from pyro_dgm.transforms.planar import PlanarTransform
@@ -36,6 +37,7 @@ __all__ = [
     "Inverted",
     "LULinearTransform",
     "OTFlowTransform",
+    "OnePass",
     "PermutationTransform",
     "PlanarTransform",
     "RadialTransform",
