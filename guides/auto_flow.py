@@ -170,6 +170,11 @@ class AutoFlow(NamedPyroModule, AutoContinuous):
             start += shape.numel()
         return values
 
+    def transform_of(self, name: str) -> Any:
+        """The bijection from unbounded space to the support of the latent site ``name``."""
+        self._check_built()
+        return biject_to(dict(self._sites())[name]["fn"].support)
+
     def median(self, *args: Any, num_samples: int = 1000, **kwargs: Any) -> Mapping[str, Tensor]:
         """The median of each entry of each site, from ``num_samples`` draws."""
         return {name: draws.median(0).values for name, draws in self.sample_sites(num_samples).items()}

@@ -49,7 +49,9 @@ class ImportanceDraws:
     def mean(self, site: str) -> Tensor:
         """The posterior mean of a site, corrected by the weights."""
         draws = self.samples[site]
-        return torch.tensordot(self.log_weights.softmax(0).to(draws), draws, dims=1)
+        weights = self.log_weights.softmax(0).to(draws)
+        mean: Tensor = torch.tensordot(weights, draws, dims=1)
+        return mean
 
     def resample(self, num_samples: int, *, seed: int | None = None) -> dict[str, Tensor]:
         """Draw with probabilities proportional to the weights, systematically (little extra variance)."""
@@ -128,7 +130,7 @@ def _draw(
         return run if num > 1 else lambda: program(*args, **kwargs)
 
     drawn = poutine.trace(many(guide)).get_trace()
-    scored = poutine.trace(poutine.replay(many(model), trace=drawn)).get_trace()
+    scored: Any = poutine.trace(poutine.replay(many(model), trace=drawn)).get_trace()
     values = {name: _of_each(num, scored.nodes[name]["value"], shape) for name, shape in shapes.items()}
     return values, _log_density(scored, num, nesting) - _log_density(drawn, num, nesting)
 

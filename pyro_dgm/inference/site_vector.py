@@ -1,0 +1,112 @@
+"""Named sites of any support, laid side by side as one unbounded vector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import biject_to, constraints
+from torch.distributions.transforms import Transform
+
+from pyro_dgm.errors import DataError, ShapeError
+
+__all__ = ["SiteVector"]
+
+
+class SiteVector:
+    """The layout of several sites as one vector without bounds.
+
+    Args:
+        shapes: Shape of one draw of each site, by name.
+        transforms: The bijection from unbounded space to each site's support, by name.
+
+    Example:
+        >>> sites = {"scale": torch.tensor([1.0, 2.0]), "weights": torch.tensor([[0.5, 0.5], [0.1, 0.9]])}
+        >>> supports = {"scale": constraints.positive, "weights": constraints.simplex}
+        >>> layout = SiteVector.of(sites, supports)
+        >>> layout.dim, layout.unpack(layout.pack(sites))["weights"]
+        (2, tensor([[0.5000, 0.5000],
+                [0.1000, 0.9000]]))
+    """
+
+    def __init__(self, shapes: Mapping[str, Size], transforms: Mapping[str, Transform]) -> None:
+        self.shapes, self.transforms = dict(shapes), dict(transforms)
+        self.unbounded = {name: self.transforms[name].inverse_shape(shape) for name, shape in shapes.items()}
+
+    @property
+    def dim(self) -> int:
+        """Size ``D`` of the vector."""
+        return sum(shape.numel() for shape in self.unbounded.values())
+
+    @classmethod
+    def of(cls, samples: Mapping[str, Tensor], supports: Mapping[str, Any] | None = None) -> Self:
+        """Return the layout of samples ``(n, *site)``.
+
+        Args:
+            samples: Draws of each site, by name.
+            supports: The support of each site, a constraint of torch; those that are not named are real.
+
+        Raises:
+            DataError: If there is no site, or a support is of an unknown or a discrete site.
+        """
+        supports = {} if supports is None else dict(supports)
+        if not samples:
+            raise DataError("there are no sites in the samples.")
+        unknown = sorted(set(supports) - set(samples))
+        if unknown:
+            raise DataError(
+                f"supports names {', '.join(unknown)}, but the samples hold {', '.join(samples)}."
+            )
+        transforms = {}
+        for name in samples:
+            support = supports.get(name, constraints.real)
+            if support.is_discrete or not samples[name].is_floating_point():
+                raise DataError(f"site {name!r} is discrete, and a flow needs continuous ones: leave it out.")
+            transforms[name] = biject_to(support)
+        return cls({name: draws.shape[1:] for name, draws in samples.items()}, transforms)
+
+    def pack(self, samples: Mapping[str, Tensor]) -> Tensor:
+        """Lay draws ``(n, *site)`` of every site side by side.
+
+        Returns:
+            Unbounded vectors of shape ``(n, D)``.
+
+        Raises:
+            ShapeError: If a site is missing, or its draws have another shape or number.
+            DataError: If a value is not finite, or outside the support of its site or on its edge.
+        """
+        columns = []
+        for name, shape in self.shapes.items():
+            if name not in samples:
+                raise ShapeError(f"site {name!r} is missing; there are {', '.join(samples) or 'none'}.")
+            draws = samples[name].detach()
+            if draws.dim() == 0 or draws.shape[1:] != shape:
+                raise ShapeError(
+                    f"draws of site {name!r} need shape (n, {', '.join(map(str, shape))}), but have "
+                    f"{tuple(draws.shape)}."
+                )
+            column = self.transforms[name].inv(draws).reshape(len(draws), -1)
+            if not column.isfinite().all():
+                bad = int((~column.isfinite()).any(-1).sum())
+                raise DataError(
+                    f"{bad} of {len(draws)} draws of site {name!r} are not "
+                    f"finite, or not inside its support {self.transforms[name].codomain}. Name the site's "
+                    "support, or leave those draws out."
+                )
+            columns.append(column)
+        lengths = {name: len(samples[name]) for name in self.shapes}
+        if len(set(lengths.values())) > 1:
+            raise ShapeError(f"every site needs as many draws as the others, but they have {lengths}.")
+        return torch.cat(columns, -1)
+
+    def unpack(self, vector: Tensor) -> dict[str, Tensor]:
+        """Undo :meth:`pack` for vectors ``(*batch, D)``; each site has shape ``(*batch, *site)``."""
+        if vector.dim() == 0 or vector.shape[-1] != self.dim:
+            raise ShapeError(f"the vector needs shape (*batch, {self.dim}), but has {tuple(vector.shape)}.")
+        parts = vector.split([shape.numel() for shape in self.unbounded.values()], -1)
+        return {
+            name: self.transforms[name](part.reshape(vector.shape[:-1] + shape))
+            for (name, shape), part in zip(self.unbounded.items(), parts, strict=True)
+        }
