@@ -6,8 +6,10 @@ if __name__ != "pyro_dgm.guides":
         "Write 'from pyro_dgm import guides' or 'from pyro_dgm.guides import ...' instead."
     )
 
+from pyro_dgm.guides.amortized import AmortizedGuide
+from pyro_dgm.guides.amortized_flow import AmortizedFlow
 from pyro_dgm.guides.amortized_normal import AmortizedNormal
 from pyro_dgm.guides.auto_flow import AutoFlow
 from pyro_dgm.guides.empty import Empty
 
-__all__ = ["AmortizedNormal", "AutoFlow", "Empty"]
+__all__ = ["AmortizedFlow", "AmortizedGuide", "AmortizedNormal", "AutoFlow", "Empty"]

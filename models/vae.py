@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pyro
@@ -11,8 +10,9 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from pyro_dgm.distributions import StandardNormal
-from pyro_dgm.distributions.likelihoods import Bernoulli
+from pyro_dgm.distributions import FlowDistribution, StandardNormal
+from pyro_dgm.distributions.entries import observed_entries
+from pyro_dgm.distributions.likelihoods import Bernoulli, Likelihood
 from pyro_dgm.errors import ShapeError
 from pyro_dgm.models.generative_model import Capabilities, GenerativeModel, evaluating
 from pyro_dgm.plates import data_plate
@@ -21,22 +21,31 @@ __all__ = ["VAE"]
 
 
 class VAE(GenerativeModel):
-    r"""Latent-variable model p(z) p(x | z) with a standard normal prior and a neural decoder.
+    r"""Latent-variable model p(z) p(x | z) with a neural decoder.
 
     Sites: ``z`` of event shape ``(latent_dim,)`` and ``x`` of the likelihood's event shape, both in the plate
-    ``data``. A guide for this model samples ``z`` and nothing else. Trained by SVI with ``Trace_ELBO``:
+    ``data``. A guide for this model samples ``z`` and nothing else. Trained by SVI with ``Trace_ELBO``, or by
+    :class:`~pyro_dgm.objectives.ELBO` and :class:`~pyro_dgm.objectives.IWAE`:
 
     .. math:: -\mathrm{ELBO}(x) = E_{q(z|x)}[-\log p(x|z)] + KL(q(z|x) \,\|\, p(z))
 
     Args:
         decoder: Maps ``(*batch, latent_dim)`` to the likelihood's parameters, such as logits
-            ``(*batch, *event)``; any number of leading batch dimensions.
+            ``(*batch, *event)``; any number of leading batch dimensions. With ``takes_context`` it is called
+            as ``decoder(z, context)``, for a context of shape ``(n, C)``.
         latent_dim: Size ``q`` of the latent.
         likelihood: Maps the decoder's output to the distribution of ``x``, of batch shape ``batch``;
             Bernoulli on binary data by default.
+        prior: A module that gives p(z): any flow, :class:`~pyro_dgm.distributions.NormalMixture`,
+            :class:`~pyro_dgm.distributions.VampPrior`; it trains with the rest. Called as ``prior(context)``
+            if it has a ``context_dim`` above zero, as ``prior()`` otherwise. N(0, I) by default.
         guide: The amortized posterior, such as :class:`~pyro_dgm.guides.AmortizedNormal`; what bounds and
             latents are computed with. It can also be set later, as ``vae.guide = guide``.
+        takes_context: Whether the decoder reads the context: a conditional VAE.
         name: Prefix of the parameters in Pyro's store; unique by default.
+
+    Raises:
+        ShapeError: If prior, guide and decoder disagree with ``latent_dim`` or the data.
 
     Reference:
         Kingma and Welling, Auto-Encoding Variational Bayes, ICLR 2014. https://arxiv.org/abs/1312.6114
@@ -54,14 +63,17 @@ class VAE(GenerativeModel):
         decoder: nn.Module,
         latent_dim: int,
         *,
-        likelihood: Callable[[Tensor], TorchDistribution] | None = None,
+        likelihood: Likelihood | None = None,
+        prior: nn.Module | None = None,
         guide: nn.Module | None = None,
+        takes_context: bool = False,
         name: str | None = None,
     ) -> None:
         super().__init__(name)
-        self.decoder = decoder
+        self.decoder, self.takes_context = decoder, takes_context
         self.guide: nn.Module | None = guide
         self.likelihood = Bernoulli() if likelihood is None else likelihood
+        self.learned_prior: nn.Module | None = prior
         self.latent_dim = latent_dim
         self.register_buffer("origin", torch.zeros(latent_dim), persistent=False)
 
@@ -71,13 +83,22 @@ class VAE(GenerativeModel):
         guided = self.guide is not None
         return Capabilities(False, guided, True, guided, latent_dim=self.latent_dim, data_dim=None)
 
-    def prior(self) -> TorchDistribution:
+    def prior(self, context: Tensor | None = None) -> TorchDistribution:
         """Return p(z), of event shape ``(latent_dim,)``."""
-        return StandardNormal(self.origin)
+        learned = self.learned_prior
+        if learned is None:
+            return StandardNormal(self.origin)
+        prior: TorchDistribution = learned(context) if getattr(learned, "context_dim", 0) else learned()
+        if prior.event_shape != self.origin.shape:
+            raise ShapeError(
+                f"the prior has events of shape {tuple(prior.event_shape)}, but this VAE was built with "
+                f"latent_dim={self.latent_dim}: build both for one size."
+            )
+        return prior
 
-    def decode(self, z: Tensor) -> TorchDistribution:
+    def decode(self, z: Tensor, context: Tensor | None = None) -> TorchDistribution:
         """Return p(x | z) for latents of shape ``(*batch, latent_dim)``."""
-        return self.likelihood(self.decoder(z))
+        return self.likelihood(self.decoder(z, context) if self.takes_context else self.decoder(z))
 
     def forward(
         self,
@@ -87,19 +108,31 @@ class VAE(GenerativeModel):
         num: int = 1,
         size: int | None = None,
         index: Tensor | None = None,
+        mask: Tensor | None = None,
     ) -> Tensor:
         """Score rows ``x`` of shape ``(n, *event)``, or draw ``num`` new ones when ``x`` is None.
 
         ``size`` is the number of rows of the whole data set and ``index`` says which of them these are: the
-        log joint of a mini-batch is then an unbiased estimate of that of all rows.
+        log joint of a mini-batch is then an unbiased estimate of that of all rows. ``mask`` of the shape of
+        ``x`` is false where an entry is missing; it then counts for nothing, whatever its value.
         """
         n = num if x is None else len(x)
         with data_plate(n, size, index):
-            z = pyro.sample("z", self.prior())
-            p_x = self.decode(z)
+            z = pyro.sample("z", self.prior(context))
+            p_x = self.decode(z, context)
             if x is not None:
-                self._check_event(x, p_x)
+                p_x = self._fitting(x, p_x, mask)
             return pyro.sample("x", p_x, obs=x)
+
+    def log_likelihood(
+        self, x: Tensor, z: Tensor, context: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Return log p(x | z) of each row of ``x`` and latents ``z`` of shape ``(*sample, n, latent_dim)``.
+
+        Of shape ``(*sample, n)``, in nats. Each row stands for itself: nothing is scaled.
+        """
+        log_likelihood: Tensor = self._fitting(x, self.decode(z, context), mask).log_prob(x)
+        return log_likelihood
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """There is none in closed form.
@@ -119,15 +152,7 @@ class VAE(GenerativeModel):
         .. math:: \log \frac{1}{K} \sum_k \frac{p(x, z_k)}{q(z_k | x)}, \qquad z_k \sim q(z | x)
 
         With one particle it estimates the ELBO. Its expectation is at most log p(x) and does not fall as K
-        grows.
-
-        Args:
-            x: Rows of shape ``(n, *event)``.
-            num_particles: Number ``K`` of draws for each row.
-            context: What the rows are conditioned on, or None.
-
-        Returns:
-            One value per row, of shape ``(n,)``, in nats.
+        grows. Returns one value per row, of shape ``(n,)``, in nats.
 
         Raises:
             NotImplementedError: If the VAE was given no guide.
@@ -135,28 +160,19 @@ class VAE(GenerativeModel):
         with evaluating(self):
             posterior = self._guide().posterior(x, context)
             z = posterior.rsample(torch.Size([num_particles]))
-            p_x = self.decode(z)
-            self._check_event(x, p_x)
-            log_weights = self.prior().log_prob(z) + p_x.log_prob(x) - posterior.log_prob(z)
-        return log_weights.logsumexp(0) - math.log(num_particles)  # type: ignore[no-any-return]
+            log_joint = self.prior(context).log_prob(z) + self.log_likelihood(x, z, context)
+            log_weights: Tensor = log_joint - posterior.log_prob(z)
+        return log_weights.logsumexp(0) - math.log(num_particles)
 
     def encode(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """The mean of q(z | x) for each row, of shape ``(n, latent_dim)``.
-
-        Raises:
-            NotImplementedError: If the VAE was given no guide.
-        """
+        """The mean of q(z | x) for each row, or of a flow its base mean's image: ``(n, latent_dim)``."""
         with evaluating(self):
-            return self._guide().posterior(x, context).mean  # type: ignore[no-any-return]
+            return posterior_centre(self._guide().posterior(x, context))
 
     def reconstruct(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """The mean of p(x | z) at the mean of q(z | x), for each row: of the shape of ``x``.
-
-        Raises:
-            NotImplementedError: If the VAE was given no guide.
-        """
+        """The mean of p(x | z) at the mean of q(z | x), for each row: of the shape of ``x``."""
         with torch.no_grad(), evaluating(self):
-            mean: Tensor = self.decode(self._guide().posterior(x, context).mean).mean
+            mean: Tensor = self.decode(self.encode(x, context), context).mean
         return mean
 
     def _guide(self) -> Any:
@@ -167,10 +183,20 @@ class VAE(GenerativeModel):
             )
         return self.guide
 
-    def _check_event(self, x: Tensor, p_x: TorchDistribution) -> None:
+    def _fitting(self, x: Tensor, p_x: TorchDistribution, mask: Tensor | None) -> TorchDistribution:
         if tuple(x.shape[1:]) != tuple(p_x.event_shape):
             raise ShapeError(
                 f"the decoder gives rows of shape {tuple(p_x.event_shape)}, but x has rows of shape "
                 f"{tuple(x.shape[1:])}: x has shape {tuple(x.shape)}. Put batch dimensions on the left, and "
                 f"give the decoder the shape of the data."
             )
+        return p_x if mask is None else observed_entries(p_x, mask)
+
+
+def posterior_centre(posterior: TorchDistribution) -> Tensor:
+    """The mean of q(z | x), or of a flow the image of its base's mean: one latent for each row."""
+    if isinstance(posterior, FlowDistribution):
+        image: Tensor = posterior.transform(posterior.base_dist.mean)
+        return image
+    mean: Tensor = posterior.mean
+    return mean

@@ -1,5 +1,6 @@
 """Networks as plain ``nn.Module``s: conditioners, encoders, decoders, critics."""
 
+from pyro_dgm.nets.burda import burda_decoder, burda_encoder
 from pyro_dgm.nets.conv_critic import ConvCritic
 from pyro_dgm.nets.conv_decoder import ConvDecoder
 from pyro_dgm.nets.conv_encoder import ConvEncoder
@@ -9,6 +10,7 @@ from pyro_dgm.nets.masked_mlp import MaskedMLP
 from pyro_dgm.nets.mlp import MLP
 from pyro_dgm.nets.mlp_critic import MLPCritic
 from pyro_dgm.nets.mlp_decoder import MLPDecoder
+from pyro_dgm.nets.mlp_encoder import MLPEncoder
 from pyro_dgm.nets.norm import norm_layer
 from pyro_dgm.nets.potential import OTPotential
 
@@ -20,8 +22,11 @@ __all__ = [
     "LayerParameters",
     "MLPCritic",
     "MLPDecoder",
+    "MLPEncoder",
     "MaskedMLP",
     "OTPotential",
+    "burda_decoder",
+    "burda_encoder",
     "lecture_critic",
     "lecture_decoder",
     "lecture_encoder",

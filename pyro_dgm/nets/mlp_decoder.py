@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 
 from torch import Tensor, nn
@@ -25,9 +25,12 @@ class MLPDecoder(nn.Module):
         hidden_dims: Widths of the hidden layers.
         output: What the last layer gives: ``"logits"`` for a likelihood or unbounded data, ``"sigmoid"`` or
             ``"tanh"`` for a generator of data in [0, 1] or [-1, 1].
+        context_dim: Size of the context that it reads beside the code; zero for none.
+        activation: Makes the activation between the layers.
 
     Shape:
-        Input ``(*batch, q)``; output ``(*batch, *data_shape)``.
+        Input ``(*batch, q)``, and a context whose batch shape broadcasts with it; output
+        ``(*batch, *data_shape)``.
 
     Raises:
         ShapeError: If a code has another size than ``latent_dim``.
@@ -45,17 +48,22 @@ class MLPDecoder(nn.Module):
         hidden_dims: Sequence[int] = (256, 256),
         *,
         output: Output = "logits",
+        context_dim: int = 0,
+        activation: Callable[[], nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__()
         self.latent_dim, self.data_shape = latent_dim, tuple(data_shape)
-        self.mlp = MLP(latent_dim, prod(self.data_shape), hidden_dims)
+        self.mlp = MLP(
+            latent_dim, prod(self.data_shape), hidden_dims, context_dim=context_dim, activation=activation
+        )
         self.squash = squashing(output)
 
-    def forward(self, z: Tensor) -> Tensor:
-        """Return the rows of the codes ``z``."""
+    def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the rows of the codes ``z``, given a ``context``."""
         if z.shape[-1:] != (self.latent_dim,):
             raise ShapeError(
                 f"{type(self).__name__} was built for codes of size latent_dim={self.latent_dim}, but z has "
                 f"shape {tuple(z.shape)}. Pass codes of shape (*batch, {self.latent_dim})."
             )
-        return self.squash(self.mlp(z)).view(z.shape[:-1] + self.data_shape)  # type: ignore[no-any-return]
+        rows: Tensor = self.squash(self.mlp(z, context))
+        return rows.view(rows.shape[:-1] + self.data_shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pyro import poutine
@@ -12,9 +12,11 @@ from pyro.infer import Trace_ELBO
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
-from pyro_dgm.guides import Empty
+from pyro_dgm.guides import AmortizedGuide, Empty
+from pyro_dgm.models import VAE
 from pyro_dgm.naming import unregistered
 from pyro_dgm.objectives.batch import Batch, as_batch
+from pyro_dgm.objectives.latent_bound import KL, KLTerm, LatentBound, is_direct
 
 __all__ = ["ELBO"]
 
@@ -26,20 +28,39 @@ class ELBO(nn.Module):
 
     with the plate's scale for a batch of ``n`` out of ``N`` rows. With the guide
     :class:`~pyro_dgm.guides.Empty` it is the exact negative log-likelihood :math:`J_{ML}`, and one run of
-    the model is enough. It is what ``Trace_ELBO`` computes, divided by the number of rows.
+    the model is enough. It is what ``Trace_ELBO`` computes, divided by the number of rows. For a
+    :class:`~pyro_dgm.models.VAE` with an amortized guide the same number is computed without recording the
+    two programs, and the divergence can enter in other ways:
+
+    .. math:: E_{q(z|x)}[-\log p(x|z)] + \beta \, KL(q(z|x) \,\|\, p(z))
 
     Args:
         model: A Pyro model that is an ``nn.Module``, called as ``model(x, context, size=N, index=index)``;
             arguments that it does not take are left out.
         guide: Its guide, called in the same way. The model's own ``guide`` if there is one, by default.
         estimator: A Pyro ELBO such as ``TraceMeanField_ELBO()``, for other estimates of the bound.
+        num_particles: Number of draws of each row, over which the bound is averaged.
+        kl: ``"sampled"`` or ``"analytic"``: a VAE's divergence at the draws, or in closed form, which has
+            less variance.
+        beta: Factor of a VAE's divergence; the loss is no bound below 1.
+        warm_up: Number of training steps over which that factor rises linearly from 0.
+        free_bits: Nats that the divergence of each latent dimension may have, on average over the batch,
+            without cost. Warm-up and free bits act in training mode alone.
 
     Attributes:
-        terms: The parts of the last loss, in nats per row, without gradients: the negative log-likelihood as
-            ``J_ML`` and each ``penalty_*`` for models with an empty guide; empty for others.
+        terms: The parts of the last loss, in nats per row, without gradients: for models with an empty guide
+            the negative log-likelihood as ``J_ML`` and each ``penalty_*``, for a VAE ``reconstruction`` and
+            ``kl``; empty for others.
 
     Raises:
-        TypeError: If model or guide is no ``nn.Module``, or there is no guide.
+        TypeError: If model or guide is no ``nn.Module``, there is no guide, or an option is for VAEs alone.
+
+    Reference:
+        Higgins et al., beta-VAE, ICLR 2017. https://openreview.net/forum?id=Sy2fzU9gl
+        Sønderby et al., Ladder Variational Autoencoders, NeurIPS 2016 (warm-up).
+        https://arxiv.org/abs/1602.02282
+        Kingma et al., Improving Variational Inference with Inverse Autoregressive Flow, NeurIPS 2016 (free
+        bits). https://arxiv.org/abs/1606.04934
 
     Example:
         >>> from pyro_dgm.flows import RealNVP
@@ -49,16 +70,40 @@ class ELBO(nn.Module):
         1.837...
     """
 
+    steps: Tensor
+
     def __init__(
-        self, model: nn.Module, guide: nn.Module | None = None, *, estimator: Trace_ELBO | None = None
+        self,
+        model: nn.Module,
+        guide: nn.Module | None = None,
+        *,
+        estimator: Trace_ELBO | None = None,
+        num_particles: int = 1,
+        kl: KL = "sampled",
+        beta: float = 1.0,
+        warm_up: int = 0,
+        free_bits: float = 0.0,
     ) -> None:
         super().__init__()
         guide = getattr(model, "guide", None) if guide is None else guide
         self.model = _module("model", model)
         self.guide = _module("guide", guide)
-        self.estimator = Trace_ELBO() if estimator is None else estimator
         self.terms: dict[str, Tensor] = {}
         self._exact = isinstance(guide, Empty) and estimator is None
+        term = KLTerm(kl, beta, warm_up, free_bits)
+        self._bound = LatentBound(term, num_particles) if estimator is None else None
+        self._plain = term == KLTerm()
+        if not self._plain and (estimator is not None or not is_direct(model, guide)):
+            raise TypeError(
+                "kl, beta, warm_up and free_bits are options for a VAE with an amortized guide, whose "
+                "divergence is known as such. Elsewhere use estimator=TraceMeanField_ELBO() or poutine.scale."
+            )
+        if warm_up:
+            self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+        if estimator is None:
+            several = num_particles > 1
+            estimator = Trace_ELBO(num_particles=num_particles, vectorize_particles=several)
+        self.estimator = estimator
         self._accepted = _accepted_keywords(self.model, *([] if self._exact else [self.guide]))
 
     def forward(self, batch: Batch | Tensor) -> Tensor:
@@ -69,6 +114,10 @@ class ELBO(nn.Module):
         with unregistered():
             if self._exact:
                 return self._negative_log_joint(args, kwargs, rows)
+            if self._bound is not None and is_direct(self.model, self.guide):
+                return self._of_vae(self._bound, batch)
+            if not self._plain:
+                raise TypeError("beta, warm_up, free_bits and kl cannot act inside a Pyro handler.")
             loss = self.estimator.differentiable_loss(self.model, self.guide, *args, **kwargs)
         return loss / rows  # type: ignore[no-any-return]
 
@@ -93,6 +142,19 @@ class ELBO(nn.Module):
                     if site["type"] == "sample" and not _is_finite(site):
                         return str(name)
         return None
+
+    def _of_vae(self, bound: LatentBound, batch: Batch) -> Tensor:
+        steps = int(self.steps) if bound.term.warm_up else 0
+        loss, self.terms = bound(
+            cast(VAE, self.model),
+            cast(AmortizedGuide, self.guide),
+            batch,
+            steps=steps,
+            training=self.training,
+        )
+        if bound.term.warm_up and self.training:
+            self.steps += 1
+        return loss
 
     def _arguments(self, batch: Batch) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
         given = {"context": batch.context, "size": batch.size, "index": batch.index}

@@ -1,0 +1,105 @@
+"""VAEs on MNIST: ``python -m benchmarks.vae_mnist RUN --data-root DIR --cpu-minutes 20 --out DIR``.
+
+Trains one of the runs of ``benchmarks.vae_runs`` for so many minutes of processor time on one thread, with a
+learning rate that falls along a cosine over that time, and writes its weights and its curve to ``--out``.
+Every twentieth of the time the negative ELBO of the test images is noted; nothing is chosen by it, and the
+weights are those of the end. ``--evaluate K`` estimates log p of the test images with K samples each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmarks.vae_runs import RUNS, VAERun
+from pyro_dgm.data import ImageData, mnist
+from pyro_dgm.metrics import importance_log_likelihood
+from pyro_dgm.models import VAE
+from pyro_dgm.objectives import ELBO
+from pyro_dgm.training import fit, load_weights, save
+from pyro_dgm.training.callbacks import Every, FitState
+
+
+def train(name: str, run: VAERun, data: ImageData, minutes: float, out: Path, start: Path | None) -> VAE:
+    """Train a run from scratch, or from the weights in ``start``, and save it in ``out / name``."""
+    torch.manual_seed(0)
+    vae = run.build(data)
+    if start is not None:
+        load_weights(start, vae)
+    budget, began, curve = 60 * minutes, time.process_time(), []
+
+    def used(_: float = 0.0) -> float:
+        return min(1.0, (time.process_time() - began) / budget)
+
+    def look(state: FitState) -> None:
+        if used() >= len(curve) / 20 or used() >= 1.0:
+            loss = negative_elbo(vae, data.test)
+            curve.append((state.step, time.process_time() - began, state.values["loss"], loss))
+            print(f"{name}: step {state.step}, {curve[-1][1]:.0f} CPU s, -ELBO {loss:.3f}", flush=True)
+            save(out / name, vae, extra={"curve": curve, "data": data.name})
+        if used() >= 1.0:
+            state.stop("CPU time")
+
+    fit(
+        run.objective(vae),
+        data,
+        steps=10**9,
+        batch_size=run.batch_size,
+        lr=run.lr,
+        schedule=lambda done: 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * used())),
+        callbacks=[Every(100, look)],
+        log_every=100,
+        progress=False,
+    )
+    with (out / f"{name}.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("step", "cpu_seconds", "training_loss", "test_negative_elbo"), *curve])
+    return vae
+
+
+@torch.no_grad()
+def negative_elbo(vae: VAE, x: Tensor, seed: int = 1) -> float:
+    """The negative evidence lower bound of images, one draw each, in nats."""
+    bound = ELBO(vae)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        losses = [bound.evaluate_loss(rows) * len(rows) for rows in x.split(1000)]
+    return sum(losses) / len(x)
+
+
+def main() -> None:
+    """Train, evaluate, print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("run", choices=RUNS)
+    parser.add_argument("--data-root", required=True)
+    parser.add_argument("--cpu-minutes", type=float, default=20.0)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--start", type=Path, help="a folder with weights of the same networks to start from")
+    parser.add_argument("--evaluate", type=int, default=0, metavar="K")
+    parser.add_argument("--images", type=int, default=10_000)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    run = RUNS[given.run]
+    data = mnist(given.data_root, binarize=run.binarize)
+    given.out.mkdir(parents=True, exist_ok=True)
+    if given.cpu_minutes > 0:
+        train(given.run, run, data, given.cpu_minutes, given.out, given.start)
+    if given.evaluate:
+        vae = run.build(data)
+        load_weights(given.out / given.run, vae)
+        print(f"{given.run} on {data.name}: -ELBO {negative_elbo(vae, data.test):.3f}")
+        estimate = importance_log_likelihood(
+            vae, data.test[: given.images], num_samples=given.evaluate, chunk=20_000, seed=1
+        )
+        print(f"{given.run} on {data.name}: {estimate}")
+
+
+if __name__ == "__main__":
+    warnings.filterwarnings("ignore", message=".*deprecated.*")
+    main()
