@@ -8,7 +8,16 @@ if __name__ != "pyro_dgm.models":
 
 from pyro_dgm.models.generative_model import Capabilities, GenerativeModel, evaluating
 from pyro_dgm.models.implicit_generator import ImplicitGenerator
+from pyro_dgm.models.inverse_problem import InverseProblem
 from pyro_dgm.models.normalizing_flow import NormalizingFlow
 from pyro_dgm.models.vae import VAE
 
-__all__ = ["VAE", "Capabilities", "GenerativeModel", "ImplicitGenerator", "NormalizingFlow", "evaluating"]
+__all__ = [
+    "VAE",
+    "Capabilities",
+    "GenerativeModel",
+    "ImplicitGenerator",
+    "InverseProblem",
+    "NormalizingFlow",
+    "evaluating",
+]

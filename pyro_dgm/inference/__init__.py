@@ -4,14 +4,17 @@ from pyro_dgm.inference.flow_from_samples import flow_from_samples
 from pyro_dgm.inference.flow_prior import FlowPrior
 from pyro_dgm.inference.importance_draws import ImportanceDraws, importance_draws
 from pyro_dgm.inference.independence_metropolis import IndependenceChains, independence_metropolis
+from pyro_dgm.inference.map_estimate import MapEstimate, map_estimate
 from pyro_dgm.inference.site_vector import SiteVector
 
 __all__ = [
     "FlowPrior",
     "ImportanceDraws",
     "IndependenceChains",
+    "MapEstimate",
     "SiteVector",
     "flow_from_samples",
     "importance_draws",
     "independence_metropolis",
+    "map_estimate",
 ]

@@ -1,0 +1,136 @@
+"""Inverse problems with a linear-Gaussian generator have a normal posterior in closed form."""
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro.infer import MCMC, NUTS
+from torch import nn
+from torch.testing import assert_close
+
+from pyro_dgm.errors import DataError, ShapeError
+from pyro_dgm.flows import RealNVP, Whitened
+from pyro_dgm.inference import map_estimate
+from pyro_dgm.models import VAE, ImplicitGenerator, InverseProblem, NormalizingFlow
+
+W = torch.tensor([[1.0, 0.5], [-0.3, 0.8], [0.2, -1.0]])
+BIAS = torch.tensor([0.1, -0.2, 0.3])
+A = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.5, -1.0]])
+SD = 0.4
+
+
+def linear(weight, bias):
+    layer = nn.Linear(weight.shape[1], weight.shape[0])
+    layer.weight.data, layer.bias.data = weight.clone(), bias.clone()
+    return layer
+
+
+def normal_likelihood(loc):
+    return dist.Normal(loc, 0.1).to_event(1)
+
+
+GENERATORS = {
+    "gan": lambda: ImplicitGenerator(linear(W, BIAS), 2),
+    "vae": lambda: VAE(linear(W, BIAS), 2, likelihood=normal_likelihood),
+}
+
+
+def problem_of(kind="gan"):
+    return InverseProblem(GENERATORS[kind](), lambda x: x @ A.T, noise=SD)
+
+
+def exact_posterior(y):
+    operator = A @ W
+    precision = torch.eye(2) + operator.T @ operator / SD**2
+    covariance = precision.inverse()
+    return (y - BIAS @ A.T) @ operator @ covariance / SD**2, covariance
+
+
+def log_evidence(y):
+    operator = A @ W
+    return dist.MultivariateNormal(BIAS @ A.T, operator @ operator.T + SD**2 * torch.eye(2)).log_prob(y)
+
+
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_joint_density_is_evidence_times_the_exact_posterior(kind):
+    problem, y = problem_of(kind), torch.randn(4, 2)
+    mean, covariance = exact_posterior(y)
+    z = torch.randn(4, 2)
+    trace = pyro.poutine.trace(pyro.condition(problem, {"z": z})).get_trace(y)
+    expected = log_evidence(y) + dist.MultivariateNormal(mean, covariance).log_prob(z)
+    assert_close(trace.log_prob_sum(), expected.sum(), atol=1e-4, rtol=1e-5)
+    assert_close(trace.nodes["x"]["value"], z @ W.T + BIAS)
+
+
+def test_most_probable_latent_is_the_posterior_mean_from_every_start():
+    problem, y = problem_of(), torch.randn(3, 2)
+    estimate = map_estimate(problem, y, num_starts=4, steps=200, seed=0)
+    assert_close(estimate.z, exact_posterior(y)[0], atol=1e-3, rtol=0)
+    assert_close(estimate.agreement, torch.ones(3))
+
+
+@pytest.mark.slow
+def test_nuts_finds_the_exact_posterior():
+    problem, y = problem_of(), torch.tensor([[0.5, -1.0], [2.0, 0.3]])
+    mcmc = MCMC(NUTS(problem, max_tree_depth=4), num_samples=200, warmup_steps=80, disable_progbar=True)
+    mcmc.run(y)
+    z = mcmc.get_samples()["z"]
+    mean, covariance = exact_posterior(y)
+    assert ((z.mean(0) - mean).abs() < 5 * (covariance.diagonal() / 80).sqrt()).all()
+
+
+def test_flow_is_a_generator_and_so_is_its_model():
+    flow = Whitened(RealNVP(3, num_layers=1), loc=BIAS)
+    for generator in (flow, NormalizingFlow(flow)):
+        problem = InverseProblem(generator, lambda x: x[..., :2], noise=0.1)
+        assert_close(problem.generate(torch.zeros(5, 3)), BIAS.expand(5, 3))
+        assert problem(num=7).shape == (7, 2)
+
+
+def test_generator_is_copied_frozen_and_left_alone():
+    generator = GENERATORS["gan"]().train()
+    problem = InverseProblem(generator, lambda x: x, noise=0.1)
+    assert generator.training
+    assert all(p.requires_grad for p in generator.parameters())
+    pyro.poutine.trace(problem).get_trace(torch.zeros(1, 3))
+    assert not problem.generator.training
+    assert not list(pyro.get_param_store())
+    assert not any(p.requires_grad for p in problem.parameters())
+
+
+def test_noise_of_any_distribution():
+    problem = InverseProblem(
+        GENERATORS["gan"](), lambda x: x, lambda seen: dist.StudentT(3.0, seen).to_event(1)
+    )
+    z = torch.randn(2, 2)
+    trace = pyro.poutine.trace(pyro.condition(problem, {"z": z})).get_trace(torch.zeros(2, 3))
+    expected = dist.StudentT(3.0, z @ W.T + BIAS).log_prob(torch.tensor(0.0)).sum()
+    assert_close(trace.log_prob_sum() - dist.Normal(0.0, 1.0).log_prob(z).sum(), expected)
+
+
+def test_observation_of_another_shape_is_refused():
+    with pytest.raises(ShapeError, match=r"needs shape \(n, 2\)"):
+        problem_of()(torch.zeros(4, 3))
+
+
+def test_operator_that_loses_the_batch_is_refused():
+    problem = InverseProblem(GENERATORS["gan"](), lambda x: x.sum(), noise=0.1)
+    with pytest.raises(ShapeError, match="batch dimensions"):
+        problem(num=2)
+
+
+@pytest.mark.parametrize("noise", [0.0, -1.0, torch.tensor([0.1, 0.0])])
+def test_noise_that_is_not_positive_is_refused(noise):
+    with pytest.raises(DataError, match="positive"):
+        InverseProblem(GENERATORS["gan"](), lambda x: x, noise=noise)
+
+
+def test_plain_network_is_refused():
+    with pytest.raises(TypeError, match="ImplicitGenerator"):
+        InverseProblem(nn.Linear(2, 3), lambda x: x, noise=0.1)
+
+
+def test_generator_on_another_device_is_refused():
+    operator = nn.Linear(3, 3, device="meta")
+    with pytest.raises(DataError, match="one device"):
+        InverseProblem(GENERATORS["gan"](), operator, noise=0.1)
