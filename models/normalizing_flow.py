@@ -44,9 +44,9 @@ class NormalizingFlow(GenerativeModel):
 
     @property
     def capabilities(self) -> Capabilities:
-        """Everything: exact density, draws and latents, all of one size."""
-        size = prod(self.flow.event_shape)
-        return Capabilities(True, True, True, True, latent_dim=size, data_dim=size)
+        """Everything: exact density, draws and latents."""
+        sizes = {"latent_dim": self.flow.latent_dim, "data_dim": prod(self.flow.event_shape)}
+        return Capabilities(True, True, True, True, **sizes)
 
     def forward(
         self,

@@ -9,7 +9,7 @@ from pyro.distributions import TorchDistribution, TransformedDistribution
 from torch import Size, Tensor
 from torch.distributions import Distribution
 
-from pyro_dgm.errors import ShapeError
+from pyro_dgm.errors import DataError, ShapeError
 from pyro_dgm.transforms.bijection import Bijection
 
 __all__ = ["FlowDistribution"]
@@ -39,6 +39,8 @@ class FlowDistribution(TransformedDistribution):  # type: ignore[misc]
 
     Raises:
         ShapeError: If a value's rightmost dimensions are not the event shape.
+        DataError: If a value is of another dtype than the flow, or, where arguments are validated, outside
+            of the support.
     """
 
     arg_constraints: dict[str, Any] = {}
@@ -77,8 +79,8 @@ class FlowDistribution(TransformedDistribution):  # type: ignore[misc]
         if drawn is not None and drawn[0] is value and drawn[1] == value._version:
             return drawn[2]
         self._check_event(value)
-        if self._validate_args and value.numel():  # torch's check cannot reshape an empty batch
-            self._validate_sample(value)
+        if self._validate_args and value.numel():  # torch's checks cannot reshape an empty batch
+            self._check_support(value)
         x, ladj = self.transform.inverse_and_ladj(value)
         log_prob: Tensor = self.base_dist.log_prob(x) + ladj
         return log_prob
@@ -135,4 +137,28 @@ class FlowDistribution(TransformedDistribution):  # type: ignore[misc]
             raise ShapeError(
                 f"this flow has events of shape {tuple(self.event_shape)}, but the value has shape "
                 f"{tuple(value.shape)}. Put batch dimensions on the left of the event's."
+            )
+        batch = value.shape[: value.dim() - rank]
+        if any(m != n and 1 not in (m, n) for m, n in zip(batch[::-1], self.batch_shape[::-1], strict=False)):
+            raise ShapeError(
+                f"this flow has batch_shape={tuple(self.batch_shape)}, that of its context, but the value "
+                f"has shape {tuple(value.shape)}: its batch {tuple(batch)} does not broadcast with it. "
+                "Give one context a row."
+            )
+        if value.dtype != getattr(self.base_dist, "dtype", value.dtype):
+            raise DataError(
+                f"this flow computes in {self.base_dist.dtype}, but the value is of dtype {value.dtype}. "
+                f"Convert the one or the other: value.to({self.base_dist.dtype}), or flow.to({value.dtype}) "
+                "if that is a floating-point type."
+            )
+
+    def _check_support(self, value: Tensor) -> None:
+        inside = self.support.check(value)
+        if not inside.all():
+            wrong = (~inside).nonzero()
+            first = tuple(wrong[0].tolist())
+            raise DataError(
+                f"{len(wrong)} of {inside.numel()} values lie outside of the flow's support, {self.support}; "
+                f"the first is the one at index {first}: {value[first].tolist()}. Remove or mend these rows, "
+                "or build the flow with the support= that the data have."
             )

@@ -44,6 +44,11 @@ class StandardBase(TorchDistribution):
         raise NotImplementedError(f"{type(self).__name__} must define log_density(value)")
 
     @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of draws."""
+        return self._like.dtype
+
+    @property
     def mean(self) -> Tensor:
         """Zero."""
         return torch.zeros_like(self._like).expand(self.batch_shape + self.event_shape)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor, nn
+from torch.distributions.constraints import Constraint
 
 from pyro_dgm.flows.flow import Flow
 from pyro_dgm.nets import MaskedMLP
@@ -24,6 +25,7 @@ class AutoregressiveFlow(Flow):
         context_dim: Size of the conditioning vector; zero for none.
         num_layers: Number of layers.
         hidden_dims: Widths of the hidden layers of each masked network.
+        support: Where the data lie, a constraint of torch or Pyro; by default all of space.
         name: Prefix of the parameters in Pyro's store; unique by default.
     """
 
@@ -36,15 +38,17 @@ class AutoregressiveFlow(Flow):
         *,
         num_layers: int,
         hidden_dims: Sequence[int],
+        support: Constraint | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(input_dim, context_dim, name=name)
+        super().__init__(input_dim, context_dim, support=support, name=name)
+        size = self.latent_dim
         if num_layers < 1:
             raise ValueError(f"{type(self).__name__} needs num_layers >= 1, but got {num_layers}.")
         self.elementwise, self.reads = elementwise, reads
         self.conditioners = nn.ModuleList(
             MaskedMLP(
-                input_dim,
+                size,
                 elementwise.num_parameters,
                 hidden_dims,
                 context_dim=context_dim,
@@ -54,7 +58,7 @@ class AutoregressiveFlow(Flow):
             for layer in range(num_layers)
         )
 
-    def transform(self, context: Tensor | None = None) -> Bijection:
+    def unconstrained(self, context: Tensor | None = None) -> Bijection:
         """Return the stack of layers, given a ``context`` of shape ``(*batch, C)``."""
         return ColumnStack(
             [Autoregressive(net, self.elementwise, self.reads) for net in self.conditioners],  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.distributions.constraints import Constraint
 
 from pyro_dgm.errors import DataError, ShapeError
 from pyro_dgm.flows.batch_norm import BatchNorm
@@ -27,6 +28,7 @@ class Composition(Flow):
         input_dim: Size ``D`` of the data vectors.
         parts: The parts, the first nearest to the base.
         context_dim: Size of the conditioning vector; zero for none.
+        support: Where the data lie, a constraint of torch or Pyro; by default all of space.
         name: Prefix of the parameters in Pyro's store; unique by default.
 
     Raises:
@@ -40,16 +42,23 @@ class Composition(Flow):
     """
 
     def __init__(
-        self, input_dim: int, parts: Sequence[nn.Module], context_dim: int = 0, *, name: str | None = None
+        self,
+        input_dim: int,
+        parts: Sequence[nn.Module],
+        context_dim: int = 0,
+        *,
+        support: Constraint | None = None,
+        name: str | None = None,
     ) -> None:
-        super().__init__(input_dim, context_dim, name=name)
+        super().__init__(input_dim, context_dim, support=support, name=name)
+        size = self.latent_dim
         for i, part in enumerate(parts):
-            _check_part(i, part, input_dim, context_dim)
+            _check_part(i, part, size, context_dim)
         if not parts:
             raise DataError("Composition needs at least one part, but got none.")
         self.parts = nn.ModuleList(parts)
 
-    def transform(self, context: Tensor | None = None) -> Bijection:
+    def unconstrained(self, context: Tensor | None = None) -> Bijection:
         """Return the parts' bijections after one another, given a ``context`` of shape ``(*batch, C)``."""
         return Composed([_bijection(part, context) for part in self.parts])
 
@@ -67,6 +76,7 @@ class Composition(Flow):
         """
         was_training = self.training
         self.eval()
+        x = x if self.outer is None else self.outer.inv(x)
         try:
             for part in reversed(self.parts):
                 if isinstance(part, BatchNorm):
@@ -96,17 +106,17 @@ def _inverted(part: nn.Module, x: Tensor, context: Tensor | None, rows_at_once: 
     )
 
 
-def _check_part(i: int, part: nn.Module, input_dim: int, context_dim: int) -> None:
+def _check_part(i: int, part: nn.Module, size: int, context_dim: int) -> None:
     if not isinstance(part, nn.Module):
         raise DataError(
             f"part {i} of the Composition is a {type(part).__name__}, which is no module: pass a layer such "
             "as flows.ActNorm(D), a flow, or an nn.Module that maps a context to a Bijection."
         )
     if isinstance(part, Flow) and (
-        part.event_shape != (input_dim,) or part.context_dim not in (0, context_dim)
+        part.event_shape != (size,) or part.context_dim not in (0, context_dim) or part.outer is not None
     ):
         raise ShapeError(
             f"part {i} of the Composition is {type(part).__name__}({part.extra_repr()}), but the composition "
-            f"has events of shape ({input_dim},) and context_dim={context_dim}. Build both with "
-            "the same sizes."
+            f"has latents of shape ({size},) and context_dim={context_dim}. Build both with the same sizes, "
+            "and give the support to the composition."
         )

@@ -6,11 +6,12 @@ from typing import Self
 
 import torch
 from torch import Tensor
+from torch.distributions.constraints import Constraint
 
 from pyro_dgm.distributions import FlowDistribution, StandardBase, StandardNormal
 from pyro_dgm.errors import ShapeError
 from pyro_dgm.naming import NamedPyroModule
-from pyro_dgm.transforms import Bijection
+from pyro_dgm.transforms import Bijection, Composed, OntoSupport
 
 __all__ = ["Flow"]
 
@@ -22,18 +23,31 @@ class Flow(NamedPyroModule):
     :class:`~pyro_dgm.distributions.FlowDistribution` for use as ``pyro.sample("x", flow(), obs=x)`` in any
     model or guide. It trains there under SVI without a ``pyro.module`` statement, in a plain function too.
 
-    A subclass keeps its networks in plain ``nn.Module`` children and defines :meth:`transform`.
+    A subclass keeps its networks in plain ``nn.Module`` children and defines :meth:`unconstrained`, a
+    bijection of real vectors of size :attr:`latent_dim`. Data of a constrained ``support`` are mapped from
+    there by one more bijection, which :meth:`transform` adds.
 
     Args:
         input_dim: Size ``D`` of the data vectors.
         context_dim: Size of the conditioning vector; zero for none.
+        support: Where the data lie: any constraint of torch or Pyro with a bijection onto it, such as
+            ``constraints.positive``, or a ``stack`` or ``cat`` of such along the last dimension. For one of
+            matrices, events are ``(D, D)``. By default all of space.
         name: Prefix of the parameters in Pyro's store; unique by default.
 
     Raises:
         ShapeError: If a context is missing, superfluous or of the wrong size.
+        DataError: If no bijection onto the support is known.
     """
 
-    def __init__(self, input_dim: int, context_dim: int = 0, *, name: str | None = None) -> None:
+    def __init__(
+        self,
+        input_dim: int,
+        context_dim: int = 0,
+        *,
+        support: Constraint | None = None,
+        name: str | None = None,
+    ) -> None:
         super().__init__(name)
         if input_dim < 1 or context_dim < 0:
             raise ValueError(
@@ -44,16 +58,27 @@ class Flow(NamedPyroModule):
         # Costs of the bijection that training adds to the loss: name -> weight. None for most flows.
         self.penalties: dict[str, float] = {}
         self._frozen = False
-        self.register_buffer("origin", torch.zeros(input_dim), persistent=False)
+        self.outer = None if support is None else OntoSupport(support, input_dim)
+        self.register_buffer("origin", torch.zeros(self.latent_dim), persistent=False)
 
     @property
     def event_shape(self) -> torch.Size:
         """Shape of one row of data."""
-        return torch.Size([self.input_dim])
+        return torch.Size([self.input_dim]) if self.outer is None else self.outer.event_shape
+
+    @property
+    def latent_dim(self) -> int:
+        """Size of the latent: that of the data, but for supports of a lower dimension."""
+        return self.input_dim if self.outer is None else self.outer.latent_dim
+
+    def unconstrained(self, context: Tensor | None = None) -> Bijection:
+        """Return the bijection of real vectors, given a ``context`` of shape ``(*batch, C)``."""
+        raise NotImplementedError(f"{type(self).__name__} must define unconstrained(context)")
 
     def transform(self, context: Tensor | None = None) -> Bijection:
         """Return the bijection from latent to data, given a ``context`` of shape ``(*batch, C)``."""
-        raise NotImplementedError(f"{type(self).__name__} must define transform(context)")
+        inner = self.unconstrained(context)
+        return inner if self.outer is None else Composed([inner, self.outer])
 
     def base(self, context: Tensor | None = None) -> StandardBase:
         """Return the latent's distribution, N(0, I) with the batch shape of the context."""
@@ -102,4 +127,5 @@ class Flow(NamedPyroModule):
     def extra_repr(self) -> str:
         """State the sizes in ``repr``."""
         context = f", context_dim={self.context_dim}" if self.context_dim else ""
-        return f"input_dim={self.input_dim}{context}"
+        support = "" if self.outer is None else f", support={self.outer.support}"
+        return f"input_dim={self.input_dim}{context}{support}"

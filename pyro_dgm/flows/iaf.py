@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch.distributions.constraints import Constraint
+
 from pyro_dgm.flows.autoregressive_flow import AutoregressiveFlow
 from pyro_dgm.transforms import Gated
 
@@ -22,6 +24,7 @@ class IAF(AutoregressiveFlow):
         num_layers: Number of layers.
         hidden_dims: Widths of the hidden layers of each masked network.
         initial_gate: Initial logit of the gates; between 1 and 2 a fresh flow is near the identity.
+        support: Where the data lie, a constraint of torch or Pyro; by default all of space.
         name: Prefix of the parameters in Pyro's store; unique by default.
 
     Reference:
@@ -43,6 +46,7 @@ class IAF(AutoregressiveFlow):
         num_layers: int = 4,
         hidden_dims: Sequence[int] = (128, 128),
         initial_gate: float = 1.5,
+        support: Constraint | None = None,
         name: str | None = None,
     ) -> None:
         super().__init__(
@@ -52,5 +56,6 @@ class IAF(AutoregressiveFlow):
             context_dim,
             num_layers=num_layers,
             hidden_dims=hidden_dims,
+            support=support,
             name=name,
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch.distributions.constraints import Constraint
+
 from pyro_dgm.flows.autoregressive_flow import AutoregressiveFlow
 from pyro_dgm.transforms import Affine
 
@@ -22,6 +24,7 @@ class MAF(AutoregressiveFlow):
         num_layers: Number of layers.
         hidden_dims: Widths of the hidden layers of each masked network.
         max_log_scale: Bound of each layer's log-scale, in nats.
+        support: Where the data lie, a constraint of torch or Pyro; by default all of space.
         name: Prefix of the parameters in Pyro's store; unique by default.
 
     Reference:
@@ -43,6 +46,7 @@ class MAF(AutoregressiveFlow):
         num_layers: int = 5,
         hidden_dims: Sequence[int] = (128, 128),
         max_log_scale: float = 3.0,
+        support: Constraint | None = None,
         name: str | None = None,
     ) -> None:
         super().__init__(
@@ -52,5 +56,6 @@ class MAF(AutoregressiveFlow):
             context_dim,
             num_layers=num_layers,
             hidden_dims=hidden_dims,
+            support=support,
             name=name,
         )

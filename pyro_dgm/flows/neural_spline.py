@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor, nn
+from torch.distributions.constraints import Constraint
 
 from pyro_dgm.flows.autoregressive_flow import AutoregressiveFlow
 from pyro_dgm.flows.flow import Flow
@@ -36,6 +37,7 @@ class NeuralSpline(Flow):
         bound: The splines act on ``[-bound, bound]`` and are the identity outside.
         affine: Whether each spline is followed by a conditional scale and shift, which reach the tails that
             the spline leaves as they are: for posteriors, whose scales vary by orders of magnitude.
+        support: Where the data lie, a constraint of torch or Pyro; by default all of space.
         name: Prefix of the parameters in Pyro's store; unique by default.
 
     Reference:
@@ -58,15 +60,17 @@ class NeuralSpline(Flow):
         num_bins: int = 8,
         bound: float = 5.0,
         affine: bool = False,
+        support: Constraint | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(input_dim, context_dim, name=name)
+        super().__init__(input_dim, context_dim, support=support, name=name)
+        size = self.latent_dim
         if num_layers < 1:
             raise ValueError(f"NeuralSpline needs num_layers >= 1, but got {num_layers}.")
-        self.elementwise, self.split = _functions(num_bins, bound, affine), input_dim // 2
+        self.elementwise, self.split = _functions(num_bins, bound, affine), size // 2
         # With one coordinate there is nothing to keep: every layer changes it.
-        self.turns = [bool(i % 2) and input_dim > 1 for i in range(num_layers)]
-        left, right = self.split, input_dim - self.split
+        self.turns = [bool(i % 2) and size > 1 for i in range(num_layers)]
+        left, right = self.split, size - self.split
         sizes = [(right, left) if change_left else (left, right) for change_left in self.turns]
         self.conditioners = nn.ModuleList(
             MLP(
@@ -79,7 +83,7 @@ class NeuralSpline(Flow):
             for kept, changed in sizes
         )
 
-    def transform(self, context: Tensor | None = None) -> Bijection:
+    def unconstrained(self, context: Tensor | None = None) -> Bijection:
         """Return the stack of couplings, given a ``context`` of shape ``(*batch, C)``."""
         return ColumnStack(
             [
@@ -105,6 +109,7 @@ class NeuralSplineAutoregressive(AutoregressiveFlow):
         bound: The splines act on ``[-bound, bound]`` and are the identity outside.
         affine: Whether each spline is followed by a conditional scale and shift, which reach the tails that
             the spline leaves as they are: for posteriors, whose scales vary by orders of magnitude.
+        support: Where the data lie, a constraint of torch or Pyro; by default all of space.
         name: Prefix of the parameters in Pyro's store; unique by default.
 
     Reference:
@@ -122,6 +127,7 @@ class NeuralSplineAutoregressive(AutoregressiveFlow):
         num_bins: int = 8,
         bound: float = 5.0,
         affine: bool = False,
+        support: Constraint | None = None,
         name: str | None = None,
     ) -> None:
         super().__init__(
@@ -131,6 +137,7 @@ class NeuralSplineAutoregressive(AutoregressiveFlow):
             context_dim,
             num_layers=num_layers,
             hidden_dims=hidden_dims,
+            support=support,
             name=name,
         )
 

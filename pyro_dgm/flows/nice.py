@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.distributions.constraints import Constraint
 
 from pyro_dgm.distributions import StandardBase, StandardLogistic
 from pyro_dgm.flows.flow import Flow
@@ -28,6 +29,7 @@ class NICE(Flow):
         hidden_dims: Widths of the hidden layers of each conditioner.
         base: ``"normal"``, or ``"logistic"`` as in the paper's experiments.
         scale: Whether the diagonal scale is there; without it the flow keeps volumes.
+        support: Where the data lie, a constraint of torch or Pyro; by default all of space.
         name: Prefix of the parameters in Pyro's store; unique by default.
 
     Reference:
@@ -49,25 +51,27 @@ class NICE(Flow):
         hidden_dims: Sequence[int] = (128, 128),
         base: Literal["normal", "logistic"] = "normal",
         scale: bool = True,
+        support: Constraint | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(input_dim, context_dim, name=name)
-        if input_dim < 2 or num_layers < 3:
+        super().__init__(input_dim, context_dim, support=support, name=name)
+        size = self.latent_dim
+        if size < 2 or num_layers < 3:
             raise ValueError(
-                f"NICE needs input_dim >= 2 and num_layers >= 3 (with fewer couplings some coordinates never "
-                f"depend on others), but got input_dim={input_dim} and num_layers={num_layers}."
+                f"NICE needs two dimensions and num_layers >= 3 (with fewer couplings some coordinates never "
+                f"depend on others), but got {size} dimensions and num_layers={num_layers}."
             )
         if base not in ("normal", "logistic"):
             raise ValueError(f"the base of NICE is 'normal' or 'logistic', but got {base!r}.")
-        self.split, self.base_name = input_dim // 2, base
+        self.split, self.base_name = size // 2, base
         self.turns = [bool(i % 2) for i in range(num_layers)]
-        left, right = self.split, input_dim - self.split
+        left, right = self.split, size - self.split
         sizes = [(right, left) if change_left else (left, right) for change_left in self.turns]
         self.conditioners = nn.ModuleList(
             MLP(kept, changed, hidden_dims, context_dim=context_dim, zero_last=True)
             for kept, changed in sizes
         )
-        self.scale = _LogScale(input_dim) if scale else None
+        self.scale = _LogScale(size) if scale else None
 
     def base(self, context: Tensor | None = None) -> StandardBase:
         """Return the latent's distribution, with the batch shape of the context."""
@@ -75,7 +79,7 @@ class NICE(Flow):
             return super().base(context)
         return StandardLogistic(self.origin, () if context is None else context.shape[:-1])
 
-    def transform(self, context: Tensor | None = None) -> Bijection:
+    def unconstrained(self, context: Tensor | None = None) -> Bijection:
         """Return couplings and scale, given a ``context`` of shape ``(*batch, C)``."""
         couplings = ColumnStack(
             [

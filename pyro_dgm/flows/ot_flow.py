@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor
+from torch.distributions.constraints import Constraint
 
 from pyro_dgm.flows.flow import Flow
 from pyro_dgm.nets.potential import OTPotential
@@ -37,6 +38,7 @@ class OTFlow(Flow):
         nt_eval: Number of RK4 steps in evaluation mode, at least ``nt_train``.
         transport_weight: Weight of the transport cost in the training loss; zero leaves it out.
         hjb_weight: Weight of the Hamilton-Jacobi-Bellman residual in the training loss; zero leaves it out.
+        support: Where the data lie, a constraint of torch or Pyro; by default all of space.
         name: Prefix of the parameters in Pyro's store; unique by default.
 
     Reference:
@@ -62,9 +64,11 @@ class OTFlow(Flow):
         nt_eval: int = 16,
         transport_weight: float = 0.1,
         hjb_weight: float = 0.5,
+        support: Constraint | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(input_dim, context_dim, name=name)
+        super().__init__(input_dim, context_dim, support=support, name=name)
+        size = self.latent_dim
         if not 1 <= nt_train <= nt_eval:
             raise ValueError(
                 f"OTFlow needs 1 <= nt_train <= nt_eval, but got {nt_train=} and {nt_eval=}: likelihoods are "
@@ -77,8 +81,8 @@ class OTFlow(Flow):
         self.nt_train, self.nt_eval = nt_train, nt_eval
         if transport_weight or hjb_weight:
             self.penalties = {"transport": transport_weight, "hjb": hjb_weight}
-        self.potential = OTPotential(input_dim, context_dim, width=width, depth=depth, rank=rank)
+        self.potential = OTPotential(size, context_dim, width=width, depth=depth, rank=rank)
 
-    def transform(self, context: Tensor | None = None) -> OTFlowTransform:
+    def unconstrained(self, context: Tensor | None = None) -> OTFlowTransform:
         """Return the solve from latent to data, given a ``context`` of shape ``(*batch, C)``."""
         return OTFlowTransform(self.potential, self.nt_train if self.training else self.nt_eval, context)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.distributions.constraints import Constraint
 from torch.nn.functional import softplus
 
 from pyro_dgm.flows.flow import Flow
@@ -26,6 +27,7 @@ class Radial(Flow):
         context_dim: Size of the conditioning vector; zero for none. The context shifts all parameters.
         num_layers: Number of layers.
         hidden_dims: Widths of the hidden layers of the network that reads the context.
+        support: Where the data lie, a constraint of torch or Pyro; by default all of space.
         name: Prefix of the parameters in Pyro's store; unique by default.
 
     Reference:
@@ -46,15 +48,17 @@ class Radial(Flow):
         *,
         num_layers: int = 16,
         hidden_dims: Sequence[int] = (64,),
+        support: Constraint | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(input_dim, context_dim, name=name)
+        super().__init__(input_dim, context_dim, support=support, name=name)
+        size = self.latent_dim
         if num_layers < 1:
             raise ValueError(f"Radial needs num_layers >= 1, but got {num_layers}.")
-        centre, widths = torch.randn(num_layers, input_dim), torch.zeros(num_layers, 2)
+        centre, widths = torch.randn(num_layers, size), torch.zeros(num_layers, 2)
         self.parameters_of_layers = LayerParameters(torch.cat((centre, widths), -1), context_dim, hidden_dims)
 
-    def transform(self, context: Tensor | None = None) -> Bijection:
+    def unconstrained(self, context: Tensor | None = None) -> Bijection:
         """Return the stack of layers, given a ``context`` of shape ``(*batch, C)``."""
         parameters = self.parameters_of_layers(context)
         alpha, total = softplus(parameters[..., -2:]).unbind(-1)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from torch import Tensor, nn
+from torch.distributions.constraints import Constraint
 
 from pyro_dgm.flows.flow import Flow
 from pyro_dgm.nets import MLP
@@ -28,6 +29,7 @@ class RealNVP(Flow):
         conditioner: Makes other conditioners: called with the sizes of input, output and context, it
             returns a module from ``(x, context)`` to ``(*batch, output)``, whose halves are shift and raw
             log-scale.
+        support: Where the data lie, a constraint of torch or Pyro; by default all of space.
         name: Prefix of the parameters in Pyro's store; unique by default.
 
     Reference:
@@ -51,20 +53,22 @@ class RealNVP(Flow):
         hidden_dims: Sequence[int] = (128, 128),
         max_log_scale: float = 3.0,
         conditioner: Callable[[int, int, int], nn.Module] | None = None,
+        support: Constraint | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(input_dim, context_dim, name=name)
+        super().__init__(input_dim, context_dim, support=support, name=name)
+        size = self.latent_dim
         if num_layers < 1:
             raise ValueError(f"RealNVP needs num_layers >= 1, but got {num_layers}.")
-        self.split, self.max_log_scale = input_dim // 2, max_log_scale
+        self.split, self.max_log_scale = size // 2, max_log_scale
         make = conditioner or partial(_mlp, hidden_dims=hidden_dims)
         # With one coordinate there is nothing to keep: every layer changes it.
-        self.turns = [bool(i % 2) and input_dim > 1 for i in range(num_layers)]
-        left, right = self.split, input_dim - self.split
+        self.turns = [bool(i % 2) and size > 1 for i in range(num_layers)]
+        left, right = self.split, size - self.split
         sizes = [(right, left) if change_left else (left, right) for change_left in self.turns]
         self.conditioners = nn.ModuleList(make(kept, 2 * changed, context_dim) for kept, changed in sizes)
 
-    def transform(self, context: Tensor | None = None) -> Bijection:
+    def unconstrained(self, context: Tensor | None = None) -> Bijection:
         """Return the stack of couplings, given a ``context`` of shape ``(*batch, C)``."""
         return Composed(
             [

@@ -32,7 +32,7 @@ class Whitened(Flow):
 
     Raises:
         ShapeError: If location or scale are not of shape ``(D,)``.
-        DataError: If a scale is not positive, or a value is not finite.
+        DataError: If a scale is not positive, a value not finite, or the flow not unbounded.
 
     Example:
         >>> from pyro_dgm.flows import RealNVP
@@ -52,6 +52,11 @@ class Whitened(Flow):
         name: str | None = None,
     ) -> None:
         super().__init__(flow.input_dim, flow.context_dim, name=name)
+        if flow.outer is not None:
+            raise DataError(
+                f"Whitened takes a flow over unbounded vectors, but this one has the support "
+                f"{flow.outer.support}: whiten before the support, with flows.Composition(..., support=...)."
+            )
         self.flow = flow
         self.penalties = flow.penalties
         zeros = torch.zeros_like(flow.origin)
@@ -91,9 +96,9 @@ class Whitened(Flow):
         """Return the distribution of the other flow's latent."""
         return self.flow.base(context)
 
-    def transform(self, context: Tensor | None = None) -> Bijection:
+    def unconstrained(self, context: Tensor | None = None) -> Bijection:
         """Return the other flow's bijection, followed by the affine map."""
-        return Composed([self.flow.transform(context), self.affine()])
+        return Composed([self.flow.unconstrained(context), self.affine()])
 
     def _checked(self, what: str, value: Tensor) -> Tensor:
         if value.shape != (self.input_dim,):

@@ -8,14 +8,17 @@ from pyro_dgm.transforms.columns import ColumnBijection, ColumnStack
 from pyro_dgm.transforms.coupling import Coupling
 from pyro_dgm.transforms.diagonal_scale import DiagonalScale
 from pyro_dgm.transforms.elementwise import Additive, Affine, Elementwise, Gated
+from pyro_dgm.transforms.lower_cholesky import LowerCholesky
 from pyro_dgm.transforms.lu_linear import LULinearTransform
 from pyro_dgm.transforms.one_pass import OnePass
+from pyro_dgm.transforms.onto_support import OntoSupport
 from pyro_dgm.transforms.ot_flow import OTFlowTransform
 from pyro_dgm.transforms.permutation import PermutationTransform
 from pyro_dgm.transforms.planar import PlanarTransform
 from pyro_dgm.transforms.radial import RadialTransform
 from pyro_dgm.transforms.rational_quadratic import RationalQuadratic
 from pyro_dgm.transforms.runge_kutta import RK4, Tableau, runge_kutta
+from pyro_dgm.transforms.stick_breaking import StickBreaking
 from pyro_dgm.transforms.successive import Successive
 from pyro_dgm.transforms.triangular_affine import TriangularAffine
 
@@ -36,12 +39,15 @@ __all__ = [
     "Gated",
     "Inverted",
     "LULinearTransform",
+    "LowerCholesky",
     "OTFlowTransform",
     "OnePass",
+    "OntoSupport",
     "PermutationTransform",
     "PlanarTransform",
     "RadialTransform",
     "RationalQuadratic",
+    "StickBreaking",
     "Successive",
     "Tableau",
     "TriangularAffine",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Size, Tensor
 from torch.distributions import constraints
 from torch.distributions.transforms import Transform
 
@@ -119,6 +119,18 @@ class Composed(Bijection):
             costs = costs | {name: costs.get(name, 0.0) + cost for name, cost in more.items()}
         return x, total, costs
 
+    def forward_shape(self, shape: Size) -> Size:
+        """The shape of ``y`` for an ``x`` of the given shape."""
+        for part in self.parts:
+            shape = part.forward_shape(shape)  # type: ignore[no-untyped-call]
+        return shape
+
+    def inverse_shape(self, shape: Size) -> Size:
+        """The shape of ``x`` for a ``y`` of the given shape."""
+        for part in reversed(self.parts):
+            shape = part.inverse_shape(shape)  # type: ignore[no-untyped-call]
+        return shape
+
     def _call(self, x: Tensor) -> Tensor:
         for part in self.parts:
             x = part(x)
@@ -158,6 +170,14 @@ class Inverted(Bijection):
     def inverse_and_ladj(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Apply the part."""
         return self.part.call_and_ladj(y)
+
+    def forward_shape(self, shape: Size) -> Size:
+        """The shape of ``y`` for an ``x`` of the given shape."""
+        return self.part.inverse_shape(shape)  # type: ignore[no-any-return, no-untyped-call]
+
+    def inverse_shape(self, shape: Size) -> Size:
+        """The shape of ``x`` for a ``y`` of the given shape."""
+        return self.part.forward_shape(shape)  # type: ignore[no-any-return, no-untyped-call]
 
     def _call(self, x: Tensor) -> Tensor:
         inverse: Tensor = self.part.inv(x)

@@ -1,6 +1,8 @@
 """Every public flow, one line each; the tests of this folder run over all of them."""
 
 import torch
+from pyro.distributions.constraints import ordered_vector
+from torch.distributions import constraints
 
 from pyro_dgm.flows import (
     IAF,
@@ -19,6 +21,9 @@ from pyro_dgm.flows import (
     RealNVP,
     Whitened,
 )
+
+POSITIVE_AND_REAL = constraints.stack([constraints.positive, constraints.real], dim=-1)
+REALS_AND_SIMPLEX = constraints.cat([constraints.real, constraints.simplex], dim=-1, lengths=[2, 3])
 
 
 def after_a_batch(flow):
@@ -73,6 +78,15 @@ CASES = {
     "whitened-5d-correlated": lambda: Whitened(
         RealNVP(5, num_layers=2, hidden_dims=(8,)), correlated=True, trainable=True
     ),
+    "positive-1d": lambda: RealNVP(1, num_layers=2, hidden_dims=(8,), support=constraints.positive),
+    "interval-2d-context": lambda: MAF(
+        2, 3, num_layers=2, hidden_dims=(8,), support=constraints.interval(-1, 3)
+    ),
+    "simplex-2d": lambda: RealNVP(3, num_layers=2, hidden_dims=(8,), support=constraints.simplex),
+    "ordered-5d": lambda: NeuralSpline(5, num_layers=2, hidden_dims=(8,), support=ordered_vector),
+    "cholesky-3d": lambda: IAF(2, num_layers=2, hidden_dims=(8,), support=constraints.lower_cholesky),
+    "stack-2d": lambda: NICE(2, hidden_dims=(8,), support=POSITIVE_AND_REAL),
+    "cat-4d-context": lambda: Radial(5, 2, num_layers=2, hidden_dims=(8,), support=REALS_AND_SIMPLEX),
     "ot-flow-1d": lambda: OTFlow(1, width=4, rank=1, nt_train=16),
     "ot-flow-2d": lambda: OTFlow(2, width=4, rank=1, nt_train=16),
     "ot-flow-2d-context": lambda: OTFlow(2, context_dim=3, width=4, rank=1, nt_train=16),
@@ -94,7 +108,28 @@ def context_for(flow, *batch):
 
 
 def points_for(flow, *batch, scale=1.0):
-    return scale * torch.randn(*batch, flow.input_dim).to(flow.origin)
+    """Points of the latent's space."""
+    return scale * torch.randn(*batch, flow.latent_dim).to(flow.origin)
+
+
+def to_data(flow, x):
+    """Points of the latent's space, carried onto the support of the data."""
+    return x if flow.outer is None else flow.outer(x)
+
+
+def data_for(flow, *batch, scale=1.0):
+    """Values that the flow can score."""
+    return to_data(flow, points_for(flow, *batch, scale=scale))
+
+
+def coordinates(flow, y):
+    """The numbers among the entries of an event that determine the others."""
+    if flow.outer is None:
+        return y
+    if len(flow.event_shape) == 2:
+        return y[(..., *torch.tril_indices(*flow.event_shape))]
+    # A simplex, here always the last stretch of the event, is measured by all of its entries but the last.
+    return y[..., : flow.latent_dim]
 
 
 def limit_for(flow, rounding):

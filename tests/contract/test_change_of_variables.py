@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from tests.contract.cases import context_for, limit_for, perturbed, points_for
+from tests.contract.cases import context_for, coordinates, data_for, limit_for, perturbed, points_for
 
 
 def relative_error(value, again):
@@ -23,9 +23,10 @@ def relative_error(value, again):
 def test_both_round_trips_return(make, dtype, use, limit):
     flow = perturbed(make().to(dtype), use)
     t = flow.transform(context_for(flow))
-    x, limit = points_for(flow, 500, scale=3.0), limit_for(flow, limit)
-    assert relative_error(x, t.inv(t(x))) < limit
-    assert relative_error(x, t(t.inv(x))) < limit
+    x, y, limit = points_for(flow, 500, scale=3.0), data_for(flow, 500, scale=3.0), limit_for(flow, limit)
+    assert relative_error(y, t(t.inv(y))) < limit
+    if flow.outer is None:  # near the edge of a support the data's own digits hold less than the latent's
+        assert relative_error(x, t.inv(t(x))) < limit
 
 
 def test_log_det_is_that_of_the_autograd_jacobian(flow):
@@ -33,16 +34,18 @@ def test_log_det_is_that_of_the_autograd_jacobian(flow):
     transform = flow.transform(context)
     ladj = transform.call_and_ladj(x)[1]
     # Rows are independent, so the derivatives of a sum over rows are those of each.
-    jacobians = torch.autograd.functional.jacobian(lambda x: transform(x).sum(0), x).transpose(0, 1)
+    jacobians = torch.autograd.functional.jacobian(
+        lambda x: coordinates(flow, transform(x)).sum(0), x
+    ).transpose(0, 1)
     assert_close(ladj, torch.linalg.slogdet(jacobians).logabsdet, atol=limit_for(flow, 1e-9), rtol=1e-9)
 
 
 def test_forward_and_inverse_log_det_sum_to_zero(flow):
     t = flow.transform(context_for(flow))
-    y, forward = t.call_and_ladj(points_for(flow, 50, scale=3.0))
-    assert_close(
-        forward + t.inverse_and_ladj(y)[1], torch.zeros_like(forward), atol=limit_for(flow, 1e-9), rtol=0
-    )
+    scale = 3.0 if flow.outer is None else 1.0
+    y, forward = t.call_and_ladj(points_for(flow, 50, scale=scale))
+    backward = t.inverse_and_ladj(y)[1]
+    assert_close(forward + backward, torch.zeros_like(forward), atol=limit_for(flow, 1e-9), rtol=0)
 
 
 def test_joint_passes_agree_with_torchs_three_methods(flow):
@@ -57,7 +60,7 @@ def test_joint_passes_agree_with_torchs_three_methods(flow):
 
 
 def test_log_prob_is_base_density_plus_log_det_of_the_inverse(flow):
-    context, y = context_for(flow), points_for(flow, 20)
+    context, y = context_for(flow), data_for(flow, 20)
     x, ladj = flow.transform(context).inverse_and_ladj(y)
     if getattr(flow, "base_name", "normal") == "normal":
         base = torch.distributions.Normal(torch.zeros_like(x), 1.0).log_prob(x)

@@ -7,7 +7,7 @@ import pickle
 import torch
 from torch.testing import assert_close
 
-from tests.contract.cases import context_for, perturbed, points_for
+from tests.contract.cases import context_for, data_for, perturbed
 
 
 def torch_saved(flow):
@@ -24,7 +24,7 @@ COPIES = {
 
 
 def test_copies_score_alike_and_have_a_name_of_their_own(flow):
-    context, y = context_for(flow), points_for(flow, 5)
+    context, y = context_for(flow), data_for(flow, 5)
     for kind, make_copy in COPIES.items():
         twin = make_copy(flow)
         assert torch.equal(twin(context).log_prob(y), flow(context).log_prob(y)), kind
@@ -32,7 +32,7 @@ def test_copies_score_alike_and_have_a_name_of_their_own(flow):
 
 
 def test_copy_shares_no_weight_with_its_original(flow):
-    context, y = context_for(flow), points_for(flow, 5)
+    context, y = context_for(flow), data_for(flow, 5)
     before = flow(context).log_prob(y)
     perturbed(copy.deepcopy(flow))
     assert torch.equal(flow(context).log_prob(y), before)
@@ -41,7 +41,7 @@ def test_copy_shares_no_weight_with_its_original(flow):
 def test_state_dict_carries_the_whole_density(make, flow):
     twin = make().double()
     twin.load_state_dict(flow.state_dict())
-    context, y = context_for(flow), points_for(flow, 5)
+    context, y = context_for(flow), data_for(flow, 5)
     assert torch.equal(twin(context).log_prob(y), flow(context).log_prob(y))
 
 
@@ -61,7 +61,7 @@ def test_dtype_follows_the_module(make):
 
 def test_single_and_double_precision_agree(make):
     flow = perturbed(make())
-    context, y = context_for(flow), points_for(flow, 20)
+    context, y = context_for(flow), data_for(flow, 20)
     single = flow(context).log_prob(y)
     flow.double()
     double = flow(None if context is None else context.double()).log_prob(y.double())

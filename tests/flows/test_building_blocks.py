@@ -170,7 +170,7 @@ def test_composition_is_the_parts_after_one_another():
 
 
 def test_composition_refuses_parts_that_do_not_fit():
-    with pytest.raises(ShapeError, match=r"part 1 .* events of shape \(3,\)"):
+    with pytest.raises(ShapeError, match=r"part 1 .* latents of shape \(3,\)"):
         Composition(3, [ActNorm(3), RealNVP(2)])
     with pytest.raises(ShapeError, match="context_dim=0"):
         Composition(3, [RealNVP(3, context_dim=2)])
