@@ -1,34 +1,51 @@
 """Networks as plain ``nn.Module``s: conditioners, encoders, decoders, critics."""
 
 from pyro_dgm.nets.burda import burda_decoder, burda_encoder
+from pyro_dgm.nets.conditional import AuxiliaryCritic, ConditionalGenerator, ProjectionCritic
 from pyro_dgm.nets.conv_critic import ConvCritic
 from pyro_dgm.nets.conv_decoder import ConvDecoder
 from pyro_dgm.nets.conv_encoder import ConvEncoder
+from pyro_dgm.nets.dcgan import DCGANCritic, DCGANGenerator
 from pyro_dgm.nets.layer_parameters import LayerParameters
 from pyro_dgm.nets.lecture import lecture_critic, lecture_decoder, lecture_encoder
 from pyro_dgm.nets.masked_mlp import MaskedMLP
+from pyro_dgm.nets.minibatch_discrimination import MinibatchDiscrimination
 from pyro_dgm.nets.mlp import MLP
 from pyro_dgm.nets.mlp_critic import MLPCritic
 from pyro_dgm.nets.mlp_decoder import MLPDecoder
 from pyro_dgm.nets.mlp_encoder import MLPEncoder
 from pyro_dgm.nets.norm import norm_layer
 from pyro_dgm.nets.potential import OTPotential
+from pyro_dgm.nets.resnet import ResNetCritic, ResNetGenerator
+from pyro_dgm.nets.spectral import with_spectral_norm
+from pyro_dgm.nets.virtual_batch_norm import VirtualBatchNorm, WithReference
 
 __all__ = [
     "MLP",
+    "AuxiliaryCritic",
+    "ConditionalGenerator",
     "ConvCritic",
     "ConvDecoder",
     "ConvEncoder",
+    "DCGANCritic",
+    "DCGANGenerator",
     "LayerParameters",
     "MLPCritic",
     "MLPDecoder",
     "MLPEncoder",
     "MaskedMLP",
+    "MinibatchDiscrimination",
     "OTPotential",
+    "ProjectionCritic",
+    "ResNetCritic",
+    "ResNetGenerator",
+    "VirtualBatchNorm",
+    "WithReference",
     "burda_decoder",
     "burda_encoder",
     "lecture_critic",
     "lecture_decoder",
     "lecture_encoder",
     "norm_layer",
+    "with_spectral_norm",
 ]

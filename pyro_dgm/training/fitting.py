@@ -71,8 +71,8 @@ def fit(
         lr: Learning rate of the default optimiser, fused Adam.
         optimizer: Another optimiser of the objective's parameters, a torch optimiser class, which is given
             ``lr``, or a function that makes one of a list of parameters.
-        schedule: ``"cosine"``, ``"one-cycle"``, or a function from the fraction of training done, in [0, 1],
-            to a factor of the learning rate.
+        schedule: ``"cosine"``, ``"one-cycle"``, ``"constant-then-linear"``, or a function from the
+            fraction of training done, in [0, 1], to a factor of the learning rate.
         clip: Largest global norm of the gradient, beyond which it is scaled down to it; None for no clipping.
         seed: Seed of the order of the rows and of all random numbers.
         validation: Held-out rows, or a pair with their context, on which the loss is measured at intervals.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from pyro_dgm.errors import UnknownNameError
 
-__all__ = ["SCHEDULES", "Schedule", "as_schedule", "cosine", "one_cycle"]
+__all__ = ["SCHEDULES", "Schedule", "as_schedule", "constant_then_linear", "cosine", "one_cycle"]
 
 Schedule = Callable[[float], float]
 
@@ -37,7 +37,23 @@ def one_cycle(done: float, *, warmup: float = 0.3, start: float = 0.04, end: flo
     return end + (1 - end) * cosine((done - warmup) / (1 - warmup))
 
 
-SCHEDULES: dict[str, Schedule] = {"cosine": cosine, "one-cycle": one_cycle}
+def constant_then_linear(done: float, *, start: float = 0.5) -> float:
+    """Stay at 1 while the fraction ``start`` of training passes, then fall to 0 along a line.
+
+    What adversarial games settle with: long enough at full rate to find the data, then to rest.
+
+    Example:
+        >>> [constant_then_linear(done) for done in (0.2, 0.5, 0.75, 1.0)]
+        [1.0, 1.0, 0.5, 0.0]
+    """
+    return min(1.0, (1 - done) / (1 - start))
+
+
+SCHEDULES: dict[str, Schedule] = {
+    "constant-then-linear": constant_then_linear,
+    "cosine": cosine,
+    "one-cycle": one_cycle,
+}
 
 
 def as_schedule(schedule: str | Schedule | None) -> Schedule | None:
