@@ -64,7 +64,26 @@ class CheckpointError(PyroDGMError, RuntimeError):
 
 
 class SolverFailed(PyroDGMError, RuntimeError):
-    """An ODE solve that did not reach its end time."""
+    """A solve that did not reach its end: of an ODE, or of an equation.
+
+    Attributes:
+        reason: What stopped it, in a few words.
+        t: The time that an ODE solve had reached.
+        nfe: Number of evaluations of the velocity until then.
+        rows: Indices of the rows of the batch that stopped it, if they are known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str = "",
+        t: float | None = None,
+        nfe: int | None = None,
+        rows: tuple[int, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.reason, self.t, self.nfe, self.rows = reason, t, nfe, rows
 
 
 class TrainingDiverged(PyroDGMError, RuntimeError):

@@ -3,7 +3,9 @@
 from pyro_dgm.flows.act_norm import ActNorm
 from pyro_dgm.flows.autoregressive_flow import AutoregressiveFlow
 from pyro_dgm.flows.batch_norm import BatchNorm
+from pyro_dgm.flows.cnf import CNF
 from pyro_dgm.flows.composition import Composition
+from pyro_dgm.flows.ffjord import FFJORD
 from pyro_dgm.flows.flow import Flow
 from pyro_dgm.flows.iaf import IAF
 from pyro_dgm.flows.lu_linear import LULinear
@@ -18,6 +20,8 @@ from pyro_dgm.flows.real_nvp import RealNVP
 from pyro_dgm.flows.whitened import Whitened
 
 __all__ = [
+    "CNF",
+    "FFJORD",
     "IAF",
     "MAF",
     "NICE",

@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.distributions.constraints import Constraint
 
 from pyro_dgm.flows.flow import Flow
-from pyro_dgm.nets.potential import OTPotential
-from pyro_dgm.transforms.ot_flow import OTFlowTransform
+from pyro_dgm.nets import OTPotential, PotentialVelocity
+from pyro_dgm.transforms import FixedSteps, OTFlowTransform
 
 __all__ = ["OTFlow"]
 
@@ -81,8 +81,15 @@ class OTFlow(Flow):
         self.nt_train, self.nt_eval = nt_train, nt_eval
         if transport_weight or hjb_weight:
             self.penalties = {"transport": transport_weight, "hjb": hjb_weight}
-        self.potential = OTPotential(size, context_dim, width=width, depth=depth, rank=rank)
+        potential = OTPotential(size, context_dim, width=width, depth=depth, rank=rank)
+        self.velocity = PotentialVelocity(potential)
+
+    @property
+    def potential(self) -> OTPotential:
+        """The potential of (x, t, context)."""
+        return self.velocity.potential
 
     def unconstrained(self, context: Tensor | None = None) -> OTFlowTransform:
         """Return the solve from latent to data, given a ``context`` of shape ``(*batch, C)``."""
-        return OTFlowTransform(self.potential, self.nt_train if self.training else self.nt_eval, context)
+        steps = FixedSteps(self.nt_train if self.training else self.nt_eval)
+        return OTFlowTransform(self.velocity, steps, context)

@@ -1,6 +1,7 @@
 """Networks as plain ``nn.Module``s: conditioners, encoders, decoders, critics."""
 
 from pyro_dgm.nets.burda import burda_decoder, burda_encoder
+from pyro_dgm.nets.concatsquash_velocity import ConcatSquashVelocity
 from pyro_dgm.nets.conditional import AuxiliaryCritic, ConditionalGenerator, ProjectionCritic
 from pyro_dgm.nets.conv_critic import ConvCritic
 from pyro_dgm.nets.conv_decoder import ConvDecoder
@@ -14,15 +15,20 @@ from pyro_dgm.nets.mlp import MLP
 from pyro_dgm.nets.mlp_critic import MLPCritic
 from pyro_dgm.nets.mlp_decoder import MLPDecoder
 from pyro_dgm.nets.mlp_encoder import MLPEncoder
+from pyro_dgm.nets.mlp_velocity import MLPVelocity
 from pyro_dgm.nets.norm import norm_layer
+from pyro_dgm.nets.planar_velocity import PlanarVelocity
 from pyro_dgm.nets.potential import OTPotential
+from pyro_dgm.nets.potential_velocity import PotentialVelocity
 from pyro_dgm.nets.resnet import ResNetCritic, ResNetGenerator
 from pyro_dgm.nets.spectral import with_spectral_norm
+from pyro_dgm.nets.velocity import ModuleVelocity, Velocity
 from pyro_dgm.nets.virtual_batch_norm import VirtualBatchNorm, WithReference
 
 __all__ = [
     "MLP",
     "AuxiliaryCritic",
+    "ConcatSquashVelocity",
     "ConditionalGenerator",
     "ConvCritic",
     "ConvDecoder",
@@ -33,12 +39,17 @@ __all__ = [
     "MLPCritic",
     "MLPDecoder",
     "MLPEncoder",
+    "MLPVelocity",
     "MaskedMLP",
     "MinibatchDiscrimination",
+    "ModuleVelocity",
     "OTPotential",
+    "PlanarVelocity",
+    "PotentialVelocity",
     "ProjectionCritic",
     "ResNetCritic",
     "ResNetGenerator",
+    "Velocity",
     "VirtualBatchNorm",
     "WithReference",
     "burda_decoder",

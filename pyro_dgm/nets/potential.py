@@ -12,7 +12,7 @@ from torch.nn.functional import linear
 
 __all__ = ["OTPotential"]
 
-Sweep = tuple[Tensor, ...]
+Sweep = Sequence[Tensor]
 
 
 class OTPotential(nn.Module):
@@ -63,7 +63,7 @@ class OTPotential(nn.Module):
         if depth < 2 or width < 1:
             raise ValueError(f"OTPotential needs depth >= 2 and width >= 1, but got {depth=} and {width=}.")
         size = input_dim + 1 + context_dim
-        self.input_dim, self.step = input_dim, 1 / (depth - 1)
+        self.input_dim, self.context_dim, self.step = input_dim, context_dim, 1 / (depth - 1)
         self.trace_size = width * min(input_dim, width)  # numbers of a row that the trace works on at once
         self.first = nn.Linear(size, width)
         layers = nn.ModuleList(nn.Linear(width, width) for _ in range(depth - 1))
@@ -90,7 +90,7 @@ class OTPotential(nn.Module):
     def gradient_and_trace(self, s: Tensor) -> tuple[Tensor, Tensor]:
         """Return the gradient with respect to ``s`` and the Laplacian with respect to x."""
         sweep = self.prepare()(s.reshape(-1, s.shape[-1]))
-        return sweep[0].reshape(s.shape), self.trace(sweep).reshape(s.shape[:-1])
+        return sweep[0].reshape(s.shape), self.trace(sweep[1:]).reshape(s.shape[:-1])
 
     def prepare(self) -> Callable[[Tensor], Sweep]:
         """Compute what depends on the weights alone, and return the evaluation that uses it.
@@ -122,9 +122,9 @@ class OTPotential(nn.Module):
         return gradient, *tanhs, *reversed(slopes)
 
     def trace(self, sweep: Sweep) -> Tensor:
-        """Return the Laplacian with respect to x, ``(rows,)``, from what an evaluation left."""
+        """Return the Laplacian with respect to x, ``(rows,)``, from what is left after the gradient."""
         count = len(self.layers) + 1
-        tanhs, slopes = sweep[1 : count + 1], (*sweep[count + 1 :], self.w)
+        tanhs, slopes = sweep[:count], (*sweep[count:], self.w)
         inner = self.first.weight[:, : self.input_dim]
         bends = [1 - tanh.square() for tanh in tanhs]
         total = (

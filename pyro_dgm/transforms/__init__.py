@@ -1,10 +1,12 @@
 """Bijections as ``torch.distributions`` transforms: maths only, one family a file."""
 
+from pyro_dgm.transforms.adaptive import AdaptiveSteps
 from pyro_dgm.transforms.affine_coupling import AffineCoupling
 from pyro_dgm.transforms.autoregressive import Autoregressive
 from pyro_dgm.transforms.bijection import Bijection, Composed, Inverted
 from pyro_dgm.transforms.channel_affine import ChannelAffine
 from pyro_dgm.transforms.columns import ColumnBijection, ColumnStack
+from pyro_dgm.transforms.continuous import ContinuousTransform
 from pyro_dgm.transforms.coupling import Coupling
 from pyro_dgm.transforms.diagonal_scale import DiagonalScale
 from pyro_dgm.transforms.elementwise import Additive, Affine, Elementwise, Gated
@@ -15,15 +17,20 @@ from pyro_dgm.transforms.onto_support import OntoSupport
 from pyro_dgm.transforms.ot_flow import OTFlowTransform
 from pyro_dgm.transforms.permutation import PermutationTransform
 from pyro_dgm.transforms.planar import PlanarTransform
+from pyro_dgm.transforms.probe import Probe
 from pyro_dgm.transforms.radial import RadialTransform
 from pyro_dgm.transforms.rational_quadratic import RationalQuadratic
-from pyro_dgm.transforms.runge_kutta import RK4, Tableau, runge_kutta
+from pyro_dgm.transforms.runge_kutta import EULER, MIDPOINT, RK4, Tableau, runge_kutta
+from pyro_dgm.transforms.solver import FixedSteps, Solver
 from pyro_dgm.transforms.stick_breaking import StickBreaking
 from pyro_dgm.transforms.successive import Successive
 from pyro_dgm.transforms.triangular_affine import TriangularAffine
 
 __all__ = [
+    "EULER",
+    "MIDPOINT",
     "RK4",
+    "AdaptiveSteps",
     "Additive",
     "Affine",
     "AffineCoupling",
@@ -33,9 +40,11 @@ __all__ = [
     "ColumnBijection",
     "ColumnStack",
     "Composed",
+    "ContinuousTransform",
     "Coupling",
     "DiagonalScale",
     "Elementwise",
+    "FixedSteps",
     "Gated",
     "Inverted",
     "LULinearTransform",
@@ -45,8 +54,10 @@ __all__ = [
     "OntoSupport",
     "PermutationTransform",
     "PlanarTransform",
+    "Probe",
     "RadialTransform",
     "RationalQuadratic",
+    "Solver",
     "StickBreaking",
     "Successive",
     "Tableau",

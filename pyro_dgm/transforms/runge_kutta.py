@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["RK4", "Tableau", "runge_kutta"]
+__all__ = ["EULER", "MIDPOINT", "RK4", "Tableau", "runge_kutta"]
 
 Record = TypeVar("Record")
 
@@ -27,6 +27,12 @@ RK4 = Tableau(
     weights=(1 / 6, 1 / 3, 1 / 3, 1 / 6),
 )
 """The classical method of order four."""
+
+MIDPOINT = Tableau(nodes=(0.0, 1 / 2), matrix=((), (1 / 2,)), weights=(0.0, 1.0))
+"""The midpoint method, of order two."""
+
+EULER = Tableau(nodes=(0.0,), matrix=((),), weights=(1.0,))
+"""Euler's method, of order one."""
 
 
 def runge_kutta(

@@ -5,6 +5,8 @@ from pyro.distributions.constraints import ordered_vector
 from torch.distributions import constraints
 
 from pyro_dgm.flows import (
+    CNF,
+    FFJORD,
     IAF,
     MAF,
     NICE,
@@ -90,6 +92,10 @@ CASES = {
     "ot-flow-1d": lambda: OTFlow(1, width=4, rank=1, nt_train=16),
     "ot-flow-2d": lambda: OTFlow(2, width=4, rank=1, nt_train=16),
     "ot-flow-2d-context": lambda: OTFlow(2, context_dim=3, width=4, rank=1, nt_train=16),
+    "cnf-1d": lambda: CNF(1, hidden_dims=(4,), nt_train=4),
+    "cnf-2d-context": lambda: CNF(2, context_dim=3, hidden_dims=(4, 4), nt_train=4),
+    "cnf-planar-2d": lambda: CNF(2, field="planar", hidden_dims=(4,), nt_train=4),
+    "ffjord-5d-context": lambda: FFJORD(5, context_dim=2, hidden_dims=(4, 4), nt_train=4, trace="exact"),
     "ot-flow-5d": lambda: OTFlow(5, width=4, rank=1, nt_train=16),
 }
 

@@ -24,9 +24,9 @@ def used_flow(input_dim=2, context_dim=0, scale=0.1, **options):
 
 def test_training_and_evaluation_take_their_own_steps():
     flow = OTFlow(2, nt_train=3, nt_eval=17)
-    assert flow.transform().num_steps == 3
-    assert flow.eval().transform().num_steps == 17
-    assert flow.train().freeze().train().transform().num_steps == 17
+    assert flow.transform().solver.num_steps == 3
+    assert flow.eval().transform().solver.num_steps == 17
+    assert flow.train().freeze().train().transform().solver.num_steps == 17
 
 
 def test_penalties_are_named_for_what_they_weigh():
@@ -36,6 +36,7 @@ def test_penalties_are_named_for_what_they_weigh():
     assert OTFlow(2, transport_weight=0, hjb_weight=0).penalties == {}
 
 
+@torch.no_grad()
 def test_density_integrates_to_one():
     for context in (None, torch.randn(3)):
         flow = used_flow(2, 0 if context is None else 3)

@@ -6,10 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from pyro_dgm.transforms import RK4, Tableau, runge_kutta
+from pyro_dgm.transforms import EULER, MIDPOINT, RK4, runge_kutta
 
-EULER = Tableau(nodes=(0.0,), matrix=((),), weights=(1.0,))
-MIDPOINT = Tableau(nodes=(0.0, 1 / 2), matrix=((), (1 / 2,)), weights=(0.0, 1.0))
 A = torch.tensor([[0.3, 1.1], [-0.7, -0.9]], dtype=torch.double)
 
 
