@@ -7,6 +7,7 @@ from pyro_dgm.objectives.clipping import WeightClipping
 from pyro_dgm.objectives.coverage import HeldOutCoverage
 from pyro_dgm.objectives.elbo import ELBO
 from pyro_dgm.objectives.instance_noise import InstanceNoise
+from pyro_dgm.objectives.iwae import IWAE
 from pyro_dgm.objectives.penalties import R1, R2, GradientPenalty
 from pyro_dgm.objectives.readings import AdversarialLosses
 from pyro_dgm.objectives.regulariser import Regulariser
@@ -15,6 +16,7 @@ from pyro_dgm.objectives.watch import GameWarning, Watch
 
 __all__ = [
     "ELBO",
+    "IWAE",
     "R1",
     "R2",
     "Adversarial",

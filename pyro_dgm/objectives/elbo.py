@@ -109,7 +109,7 @@ class ELBO(nn.Module):
     def forward(self, batch: Batch | Tensor) -> Tensor:
         """Return the loss of the batch, a scalar in nats per row."""
         batch = as_batch(batch)
-        args, kwargs = self._arguments(batch)
+        args, kwargs = self.arguments(batch)
         rows = kwargs.get("size") or len(batch.x)
         with unregistered():
             if self._exact:
@@ -132,7 +132,7 @@ class ELBO(nn.Module):
     @torch.no_grad()
     def blame(self, batch: Batch | Tensor) -> str | None:
         """Name the first site of model or guide whose log-density is not finite on the batch, if any."""
-        args, kwargs = self._arguments(as_batch(batch))
+        args, kwargs = self.arguments(as_batch(batch))
         with unregistered():
             guide_trace = poutine.trace(self.guide).get_trace(*args, **kwargs)
             replayed = poutine.replay(self.model, trace=guide_trace)
@@ -156,7 +156,8 @@ class ELBO(nn.Module):
             self.steps += 1
         return loss
 
-    def _arguments(self, batch: Batch) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
+    def arguments(self, batch: Batch) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
+        """Return what model and guide are called with for a batch."""
         given = {"context": batch.context, "size": batch.size, "index": batch.index}
         accepted = {key: value for key, value in given.items() if value is not None and key in self._accepted}
         return (batch.x,), accepted

@@ -190,3 +190,16 @@ def test_grey_pixels_are_let_in_on_demand_and_scored_by_cross_entropy():
     assert_close(Bernoulli(grey=True)(logits).log_prob(x), expected.sum(-1))
     with pytest.raises(ValueError, match="support"):
         Bernoulli(grey=True)(logits).log_prob(x + 1)
+
+
+def test_binary_rows_are_independent_bernoulli_entries_with_their_gradients():
+    logits = (20 * torch.randn(3, 2, 4)).double().requires_grad_()
+    x = torch.bernoulli(torch.full((3, 2, 4), 0.5)).double()
+    slow = dist.Bernoulli(logits=logits).to_event(2)
+    fast = Bernoulli(event_dim=2)(logits)
+    assert_close(fast.log_prob(x), slow.log_prob(x))
+    assert_close(fast.mean, slow.mean)
+    assert_close(fast.variance, slow.variance)
+    gradients = [torch.autograd.grad(p.log_prob(x).sum(), logits)[0] for p in (fast, slow)]
+    assert_close(*gradients)
+    assert fast.expand((5, 3)).log_prob(x).shape == (5, 3)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import pyro.distributions as dist
 from torch import Tensor
-from torch.distributions import constraints
 
+from pyro_dgm.distributions.binary_rows import BinaryRows
 from pyro_dgm.distributions.likelihoods.likelihood import EntrywiseLikelihood
 from pyro_dgm.distributions.tilted_uniform import TiltedUniform
 
 __all__ = ["Bernoulli", "ContinuousBernoulli"]
-
-
-class _Grey(dist.Bernoulli):  # type: ignore[misc]
-    support = constraints.unit_interval
 
 
 class Bernoulli(EntrywiseLikelihood):
@@ -43,8 +39,11 @@ class Bernoulli(EntrywiseLikelihood):
 
     def of_entries(self, outputs: Tensor) -> dist.TorchDistribution:
         """Return binary entries with these logits."""
-        entries: dist.TorchDistribution = (_Grey if self.grey else dist.Bernoulli)(logits=outputs)
-        return entries
+        return BinaryRows(outputs, 0, grey=self.grey)
+
+    def forward(self, output: Tensor) -> dist.TorchDistribution:
+        """Return the distribution of rows with these logits."""
+        return BinaryRows(output, self.event_dim, grey=self.grey)
 
 
 class ContinuousBernoulli(EntrywiseLikelihood):
