@@ -1,6 +1,7 @@
 """The command line: what it makes, what it refuses and how it says so."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -141,6 +142,20 @@ def test_interrupt_saves_what_was_learned(monkeypatch, capsys):
     assert recipes.load_run("run").model.sample(3).isfinite().all()
 
 
+def test_broken_off_run_is_resumed_to_the_same_weights(monkeypatch):
+    argv = ["train", "real-nvp", "--steps", "9", "--quiet", "--out"]
+    assert main([*argv, "whole"]) == 0
+    press = Every(4, lambda state: signal.raise_signal(signal.SIGTERM))
+    with monkeypatch.context() as patched:
+        patched.setattr(trial_module, "fit", lambda *a, **k: fit(*a, **k, callbacks=[press]))
+        assert main([*argv, "run"]) == 143
+    assert not Path("run/manifest.json").exists()
+    monkeypatch.setattr(trial_module, "fit", lambda *a, **k: fit(*a, **k, callbacks=[Every(4, str)]))
+    assert main([*argv, "run", "--resume"]) == 0
+    whole, resumed = (recipes.load_run(name).model.state_dict() for name in ("whole", "run"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
 def test_sample_is_fixed_by_its_seed(flow_run):
     for name, seed in {"a.npy": "1", "b.npy": "1", "c.npy": "2"}.items():
         assert main(["sample", str(flow_run), "--num", "7", "--out", name, "--seed", seed]) == 0
@@ -186,9 +201,7 @@ def test_audit_of_other_models_prints_what_they_can_give(image_runs, name, figur
 
 def test_damaged_run_is_refused(flow_run, tmp_path, capsys):
     broken = tmp_path / "broken"
-    broken.mkdir()
-    for file in flow_run.iterdir():
-        (broken / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(flow_run, broken)
     weights = next(broken.glob("weights-*.safetensors"))
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1

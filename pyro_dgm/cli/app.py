@@ -96,6 +96,9 @@ def train(
         float | None, typer.Option("--seconds", metavar="S", help="Time after which training ends.")
     ] = None,
     seed: Seed = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was broken off, from its last checkpoint.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Save into a folder that holds other things.")
@@ -103,9 +106,13 @@ def train(
 ) -> int:
     """Train one model on one data set and save it.
 
+    Ctrl-C saves what was learned. A run that was killed goes on, as if nothing had happened, with the same
+    command and --resume.
+
     \b
     pyro-dgm train real-nvp
     pyro-dgm train vae --data mnist --data-root ~/data --download --seconds 300
+    pyro-dgm train real-nvp --resume
     """  # noqa: D301
     from pyro_dgm.cli.train import run_train
 
@@ -118,6 +125,7 @@ def train(
         steps=steps,
         seconds=seconds,
         seed=seed,
+        resume=resume,
         quiet=quiet,
         force=force,
     )
@@ -168,7 +176,11 @@ def run(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("\nstopped by Ctrl-C", file=sys.stderr)
         return 130
-    except (BrokenPipeError, SystemExit):  # click itself turns a pipe whose reader left into an exit
+    except SystemExit as leaving:
+        if leaving.code == 143:  # SIGTERM, after everything was saved
+            return 143
+        return _hush()  # click itself turns a pipe whose reader left into an exit
+    except BrokenPipeError:
         return _hush()
     except Exception as error:
         message = _message_of(error)

@@ -10,7 +10,7 @@ from typing import Any
 from pyro_dgm import data as data_sets
 from pyro_dgm import recipes
 from pyro_dgm.errors import DataError, OutputError
-from pyro_dgm.training import check_writable
+from pyro_dgm.training import Checkpoints, check_writable
 
 __all__ = ["run_train"]
 
@@ -25,6 +25,7 @@ def run_train(
     steps: int | None,
     seconds: float | None,
     seed: int,
+    resume: bool,
     quiet: bool,
     force: bool,
 ) -> int:
@@ -38,11 +39,15 @@ def run_train(
         options |= _files(name, data_root)
     rows = data_sets.load(name, **options, **({"download": True} if download else {}))
     check_writable(folder)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    if not resume:
+        checkpoints.clear()
+    saving = {"checkpoint": checkpoints.folder, "resume": resume}
 
     if not quiet:
         print(f"training {model} ({recipe.summary}) on {rows.name}", flush=True)
     source = {"name": name, "options": options}
-    trial = recipes.train(recipe, rows, seed=seed, progress=not quiet, source=source, **settings)
+    trial = recipes.train(recipe, rows, seed=seed, progress=not quiet, source=source, **saving, **settings)
     trial.save(folder)
     history = trial.history
     if not quiet:
@@ -80,7 +85,8 @@ def _folder(folder: Path, force: bool) -> Path:
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file: choose another --out.")
     occupied = folder.is_dir() and any(folder.iterdir())
-    if occupied and not (folder / "manifest.json").exists() and not force:
+    ours = (folder / "manifest.json").exists() or (folder / "checkpoints").is_dir()
+    if occupied and not ours and not force:
         raise OutputError(
             f"{folder} holds files that are no saved run: choose another --out, or say --force to save "
             "beside them."

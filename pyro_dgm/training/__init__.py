@@ -3,18 +3,22 @@
 from pyro_dgm.training.atomic import check_writable
 from pyro_dgm.training.callbacks import AverageWeights, Callback, Every, FitState
 from pyro_dgm.training.checkpoint import load_weights, read_config, read_extra, save
+from pyro_dgm.training.checkpoints import Checkpoints, latest_checkpoint, read_checkpoint
 from pyro_dgm.training.fitting import fit
 from pyro_dgm.training.history import History
 
 __all__ = [
     "AverageWeights",
     "Callback",
+    "Checkpoints",
     "Every",
     "FitState",
     "History",
     "check_writable",
     "fit",
+    "latest_checkpoint",
     "load_weights",
+    "read_checkpoint",
     "read_config",
     "read_extra",
     "save",

@@ -29,6 +29,15 @@ class Source(Protocol):
     def batch(self, step: int) -> Batch:
         """The batch of a step, counted from 0."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to go on from here, besides the step."""
+
+    def load_state_dict(self, state: dict[str, Any], step: int) -> None:
+        """Go to the batch of a step."""
+
+    def fingerprint(self) -> str:
+        """What tells these data from others."""
+
 
 def as_source(data: Any, batch_size: int, seed: int, like: Tensor) -> Source:
     """Turn what a user may call data into a source of batches.
@@ -47,17 +56,17 @@ def as_source(data: Any, batch_size: int, seed: int, like: Tensor) -> Source:
         TypeError: If the data are none of these.
     """
     if isinstance(data, DataLoader):
-        return Loaded(data, like)
+        return Loaded(data, seed, like)
     if isinstance(data, TensorDataset) and len(data.tensors) <= 2:
         first, *rest = data.tensors
         data = (first, rest[0]) if rest and rest[0].is_floating_point() else first
     if isinstance(data, IterableDataset):
-        return Loaded(DataLoader(data, batch_size=batch_size), like)
+        return Loaded(DataLoader(data, batch_size=batch_size), seed, like)
     if isinstance(data, Dataset):
         return Shuffled.of_dataset(data, batch_size, seed, like)
     if callable(getattr(data, "batch", None)) and isinstance(getattr(data, "train", None), Tensor):
         as_tensors(data.train, like)  # checks that they are finite
-        return Shuffled(data.batch, len(data.train), batch_size, seed, like)
+        return Shuffled(data.batch, len(data.train), batch_size, seed, like, (data.train,))
     if isinstance(data, Distribution):
         return Fresh(lambda n: data.sample(torch.Size([n])), batch_size, like)
     if callable(getattr(data, "sample", None)) and not hasattr(data, "to_numpy"):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +58,13 @@ class Callback:
     def on_end(self, state: FitState) -> None:
         """Called once after the last step."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs to go on from here: tensors, numbers, strings and nests of them."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a :meth:`state_dict`; in a resumed run this follows on ``on_start``."""
+
 
 class Every(Callback):
     """Calls a function with the :class:`FitState` after each so many steps, for instance for snapshots.
@@ -79,7 +87,8 @@ class Every(Callback):
 class AverageWeights(Callback):
     """Keeps an exponential moving average of the weights, and gives it to the model at the end.
 
-    Validation meets the weights as they train, not their average.
+    As a callback it leaves validation to the weights as they train; ``fit(average=...)`` validates, and
+    chooses the best of, the averages.
 
     Args:
         decay: The rate, in [0, 1); see :class:`~pyro_dgm.objectives.average.WeightAverage`.
@@ -107,6 +116,32 @@ class AverageWeights(Callback):
         """Set the weights to their averages."""
         for average, network in zip(self.averages, self._networks, strict=True):
             network.load_state_dict(average.model.state_dict())
+        self._networks = []
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Set the weights to their averages for the time of a block; after the end they are."""
+        if not self._networks:
+            yield
+            return
+        own = [{k: t.clone() for k, t in network.state_dict().items()} for network in self._networks]
+        for average, network in zip(self.averages, self._networks, strict=True):
+            network.load_state_dict(average.model.state_dict())
+        try:
+            yield
+        finally:
+            for network, weights in zip(self._networks, own, strict=True):
+                network.load_state_dict(weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the averages."""
+        return {"averages": [(a.model.state_dict(), a.steps) for a in self.averages]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take the averages up again."""
+        for average, (weights, steps) in zip(self.averages, state["averages"], strict=True):
+            average.model.load_state_dict(weights)
+            average.steps = steps
 
 
 def as_callbacks(given: Iterable[Callback | Callable[[FitState], object]]) -> list[Callback]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,16 @@ from pyro_dgm.training.manifest import (
     read_verified,
 )
 
-__all__ = ["load_weights", "read_config", "read_extra", "save"]
+__all__ = [
+    "check_architecture",
+    "load_weights",
+    "parse_tensors",
+    "read_config",
+    "read_extra",
+    "save",
+    "tensors_of",
+    "write_run",
+]
 
 
 def save(
@@ -57,20 +66,43 @@ def save(
         >>> read_config(run)
         {'in_features': 2}
     """
+    return write_run(folder, {"weights": tensors_of(module)}, config=config, extra=extra)
+
+
+def write_run(
+    folder: str | os.PathLike[str],
+    files: Mapping[str, Mapping[str, Tensor]],
+    *,
+    config: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write one safetensors file for each role, and then the manifest that makes them valid.
+
+    Args:
+        folder: Where to; made if it does not exist.
+        files: Tensors by name, by role: ``weights``, and ``state`` where a run is to go on.
+        config: Plain JSON.
+        extra: Plain JSON.
+
+    Raises:
+        OutputError: If the folder cannot be written to; what was saved there before is then still whole.
+        TypeError: If ``config`` or ``extra`` is not plain JSON.
+    """
     from safetensors.torch import save as serialise
 
     described: tuple[dict[str, Any], dict[str, Any]] = (
         plain_json(config or {}, "config"),
         plain_json(extra or {}, "extra"),
     )
-    content = serialise({name: t.detach().cpu().contiguous().clone() for name, t in _tensors(module).items()})
-    path = check_writable(folder)
-    weights = FileEntry.of("weights-{sha256:.16}.safetensors", content)
+    path, entries = check_writable(folder), {}
     with alone_in(path) as alone:
-        write_atomically(path / weights.name, content)
-        Manifest({"weights": weights}, *described, _versions()).write(path)
+        for role, tensors in files.items():
+            content = serialise({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()})
+            entries[role] = FileEntry.of(role + "-{sha256:.16}.safetensors", content)
+            write_atomically(path / entries[role].name, content)
+        Manifest(entries, *described, _versions()).write(path)
         if alone:
-            _clean(path, keep=weights.name)
+            _clean(path, keep={entry.name for entry in entries.values()})
     return path
 
 
@@ -88,15 +120,9 @@ def load_weights(folder: str | os.PathLike[str], module: nn.Module) -> None:
     Raises:
         CheckpointError: If there is no saved run, it is damaged or of a newer format, or the module differs.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
     path = Path(folder)
-    try:
-        saved = load(_read_weights(path, module))
-    except SafetensorError as error:
-        raise CheckpointError(f"the weights in {path} are no safetensors file: {error}.") from error
-    _check_architecture(saved, _tensors(module), path)
+    saved = parse_tensors(_read_weights(path, module), path)
+    check_architecture(saved, tensors_of(module), path)
     module.load_state_dict(saved)
 
 
@@ -133,7 +159,27 @@ def _read_weights(path: Path, module: nn.Module, attempts: int = 3) -> bytes:
         raise
 
 
-def _tensors(module: nn.Module) -> dict[str, Tensor]:
+def parse_tensors(content: bytes, path: Path) -> dict[str, Tensor]:
+    """Return the tensors in the content of a safetensors file.
+
+    Raises:
+        CheckpointError: If it is none.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return load(content)
+    except SafetensorError as error:
+        raise CheckpointError(f"the tensors in {path} are no safetensors file: {error}.") from error
+
+
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    """Return the state of a module, all of which must be tensors.
+
+    Raises:
+        TypeError: If something else is in it.
+    """
     state = module.state_dict()
     others = [name for name, value in state.items() if not isinstance(value, Tensor)]
     if others:
@@ -143,7 +189,7 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
 
 def _check_size(entry: FileEntry, module: nn.Module, path: Path) -> None:
     """Refuse a file that is too large for the module before any of it is read."""
-    tensors = _tensors(module)
+    tensors = tensors_of(module)
     # the header of a safetensors file takes about 100 bytes for each tensor, besides its name
     header = 2**16 + sum(1024 + 8 * len(name) for name in tensors)
     largest = 4 * header + 16 * sum(t.numel() for t in tensors.values())
@@ -154,7 +200,12 @@ def _check_size(entry: FileEntry, module: nn.Module, path: Path) -> None:
         )
 
 
-def _check_architecture(saved: dict[str, Tensor], own: dict[str, Tensor], path: Path) -> None:
+def check_architecture(saved: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path) -> None:
+    """Compare names, shapes and dtypes.
+
+    Raises:
+        CheckpointError: If they differ; the message lists where.
+    """
     problems = []
     if missing := sorted(own.keys() - saved.keys()):
         problems.append(f"missing in the file: {', '.join(missing)}")
@@ -174,13 +225,14 @@ def _check_architecture(saved: dict[str, Tensor], own: dict[str, Tensor], path: 
         )
 
 
-def _clean(path: Path, keep: str) -> None:
-    """Remove the weights of the run before, and what processes that were killed have left."""
-    for name in ("weights-*.safetensors", MANIFEST):
-        remove_leftovers(path, name)
-    for file in path.glob("weights-*.safetensors"):
-        if file.name != keep:
-            file.unlink(missing_ok=True)
+def _clean(path: Path, keep: Set[str]) -> None:
+    """Remove the files of the run before, and what processes that were killed have left."""
+    for pattern in ("weights-*.safetensors", "state-*.safetensors"):
+        remove_leftovers(path, pattern)
+        for file in path.glob(pattern):
+            if file.name not in keep:
+                file.unlink(missing_ok=True)
+    remove_leftovers(path, MANIFEST)
 
 
 def _versions() -> dict[str, str]:

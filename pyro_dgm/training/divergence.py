@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -34,6 +35,29 @@ class LastGood:
         """Set the tensors to what was kept."""
         if self._tensors:
             torch._foreach_copy_(self._tensors, self._copies)
+
+    @contextmanager
+    def swapped_in(self) -> Iterator[None]:
+        """Set the tensors to what was kept for the time of a block."""
+        now = [t.clone() for t in self._tensors]
+        self.restore()
+        try:
+            yield
+        finally:
+            if now:
+                torch._foreach_copy_(self._tensors, now)
+
+    @property
+    def copies(self) -> list[Tensor]:
+        """What was kept, for a checkpoint."""
+        return self._copies
+
+    def load(self, copies: Sequence[Tensor]) -> None:
+        """Keep these instead; they are copied."""
+        for own, other in zip(self._copies, copies, strict=True):
+            if own.shape != other.shape:
+                raise ValueError(f"a kept tensor has shape {tuple(own.shape)}, not {tuple(other.shape)}")
+            own.copy_(other)
 
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:

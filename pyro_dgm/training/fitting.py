@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -12,7 +13,8 @@ from torch import nn
 
 from pyro_dgm.training.batches import Source, as_source
 from pyro_dgm.training.budget import Budget, positive_int, positive_number
-from pyro_dgm.training.callbacks import Callback, FitState, as_callbacks
+from pyro_dgm.training.callbacks import AverageWeights, Callback, FitState, as_callbacks
+from pyro_dgm.training.description import describe, model_of
 from pyro_dgm.training.gradient_step import GradientStep, Learner, OptimizerLike
 from pyro_dgm.training.history import History
 from pyro_dgm.training.isolation import derived_seed, isolated, own_random_state
@@ -20,7 +22,10 @@ from pyro_dgm.training.loop import Loop
 from pyro_dgm.training.objective import as_objective, devices_of, initialise, steps_itself, tensor_like
 from pyro_dgm.training.own_step import OwnStep
 from pyro_dgm.training.progress import Progress
+from pyro_dgm.training.resumable import Resumable
+from pyro_dgm.training.saver import Resume, Saver
 from pyro_dgm.training.schedules import Schedule, as_schedule
+from pyro_dgm.training.signals import asked_to_stop, leave_if_terminated
 from pyro_dgm.training.validation import Validation
 
 __all__ = ["fit"]
@@ -45,9 +50,14 @@ def fit(
     validate_every: int | None = None,
     patience: int | None = None,
     keep_best: bool = True,
+    average: float | None = None,
     callbacks: Sequence[Callback | Callable[[FitState], object]] = (),
     log_every: int = 1,
     progress: bool = True,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: Resume = False,
+    every: int | None = None,
+    keep: int = 2,
 ) -> History:
     """Train an objective on data.
 
@@ -56,6 +66,10 @@ def fit(
     so are Pyro's parameter store, handlers and validation. Arguments and supports are validated in the first
     step alone. A step whose loss or gradient is not finite is not made. Ctrl-C ends the run and keeps what
     was learned so far.
+
+    With ``checkpoint`` the run is saved at intervals. Killed at any moment and called again with ``resume``,
+    it ends with the weights that it would have had without the break, to the bit. Ctrl-C and SIGTERM then
+    finish the step and save; after SIGTERM the process exits with 143.
 
     Args:
         objective: What to train: a model with a ``guide`` or a pair ``(model, guide)``, which train by
@@ -79,9 +93,16 @@ def fit(
         validate_every: Number of steps between these; by default an epoch, or a twentieth of the steps.
         patience: Number of validations without a new best after which training stops early.
         keep_best: Whether to end with the weights of the best validation loss, where there is validation.
+        average: Decay of a running average of the weights, such as 0.999, which is validated and kept; None
+            for none. Objectives that step themselves have their own.
         callbacks: :class:`Callback` objects, or functions that are called after each step.
         log_every: Number of steps between rows of the history.
         progress: Whether to show a progress bar.
+        checkpoint: Folder for the checkpoints of this run; None for none.
+        resume: Whether to go on from the last checkpoint there, if there is one; ``"force"`` does so although
+            data or options differ.
+        every: Number of steps between checkpoints; by default half a minute or more passes between them.
+        keep: Number of checkpoints to keep, besides the one with the best validation loss.
 
     Returns:
         The :class:`History` of the run.
@@ -91,6 +112,8 @@ def fit(
         ValueError: If a number is out of range, or nothing in the objective trains.
         DataError: If the data are empty or not finite.
         TrainingDiverged: If a loss or gradient is not finite; parameters are then the last finite ones.
+        CheckpointError: If the checkpoint to resume from is damaged, or of another run.
+        OutputError: If checkpoints cannot be written, or ``checkpoint`` holds another run's.
         RuntimeError: If another thread is training.
 
     Example:
@@ -106,29 +129,82 @@ def fit(
     like = tensor_like(objective, data)
     source = as_source(data, batch_size, seed, like)
     budget = Budget.of(steps, epochs, max_time, source.steps_per_epoch)
-    called = as_callbacks(callbacks)
+    called = _callbacks(callbacks, average, objective)
     if validation is not None:
-        every = _interval(source, budget) if validate_every is None else validate_every
-        rows = max(batch_size, 1000)
-        called.insert(0, Validation(validation, every, patience, keep_best, batch_size=rows, like=like))
+        interval = _interval(source, budget) if validate_every is None else validate_every
+        rows, averages = max(batch_size, 1000), _averages(called, average)
+        watch = Validation(
+            validation, interval, patience, keep_best, batch_size=rows, like=like, average=averages
+        )
+        called.insert(0 if average is None else 1, watch)
     elif patience is not None or validate_every is not None:
         raise ValueError("patience and validate_every need validation=, the held-out rows to measure on.")
+    if checkpoint is None and (resume or every is not None):
+        raise ValueError("resume and every need checkpoint=, the folder with the checkpoints.")
 
     devices, state = devices_of(objective), FitState(objective, History())
-    with _in_training_mode(objective), isolated(seed, devices):
+    with (
+        _in_training_mode(objective),
+        isolated(seed, devices),
+        asked_to_stop(checkpoint is not None) as asked,
+    ):
         with own_random_state(seed, devices):
             initialise(objective, source)
+        learner, saver = _learner(objective, optimizer, lr, clip), None
+        if checkpoint is not None:
+            described = describe(
+                objective,
+                source,
+                learner,
+                seed=seed,
+                batch_size=batch_size,
+                lr=lr,
+                clip=clip,
+                average=average,
+                schedule=schedule,
+                steps=budget.steps,
+                callbacks=called,
+            )
+            saver = Saver(
+                checkpoint,
+                model_of(objective),
+                Resumable(learner, source, called, devices),
+                described,
+                every=None if every is None else positive_int("every", every),
+                keep=positive_int("keep", keep),
+                resume=resume,
+            )
         loop = Loop(
-            _learner(objective, optimizer, lr, clip),
+            learner,
             source,
             budget,
             schedule=schedule,
             callbacks=called,
             aside=partial(own_random_state, derived_seed(seed, 1, 1), devices),
             log_every=positive_int("log_every", log_every),
+            saver=saver,
+            asked=asked,
         )
         loop.run(state, Progress(budget.steps, progress))
+    leave_if_terminated(state.history.stopped)
     return state.history
+
+
+def _callbacks(given: Any, average: float | None, objective: Any) -> list[Callback]:
+    callbacks = as_callbacks(given)
+    if average is None:
+        return callbacks
+    if steps_itself(objective):
+        raise ValueError(
+            f"{type(objective).__name__} steps itself, and averages the weights itself: give average to it "
+            "rather than to fit."
+        )
+    return [AverageWeights(average), *callbacks]
+
+
+def _averages(callbacks: list[Callback], average: float | None) -> AverageWeights | None:
+    first = callbacks[0] if average is not None else None
+    return first if isinstance(first, AverageWeights) else None
 
 
 def _learner(objective: Any, optimizer: OptimizerLike | None, lr: float, clip: float | None) -> Learner:

@@ -31,6 +31,12 @@ class Learner(Protocol):
     def close(self) -> None:
         """Let go of what only training needs."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to go on from here: weights and optimisers."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a :meth:`state_dict`."""
+
 
 class GradientStep:
     """Steps a loss module with an optimiser: clipped, and stopped before anything that is not finite.
@@ -56,6 +62,7 @@ class GradientStep:
         self._lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
         self._weights = LastGood(self.parameters)
         self._buffers = LastGood(objective.buffers())
+        self._checked = False
 
     def step(self, step: int, batch: Batch) -> dict[str, float]:
         """Make one update and return loss, gradient norm, learning rate and the objective's terms.
@@ -66,7 +73,8 @@ class GradientStep:
         """
         self._buffers.keep()
         self.optimizer.zero_grad()
-        loss = self.objective(batch) if step else first_loss(self.objective, batch)
+        loss = self.objective(batch) if self._checked else first_loss(self.objective, batch)
+        self._checked = True
         value = loss.item()
         if not math.isfinite(value):
             self._stop(step, batch, value, f"the loss is {value}")
@@ -89,6 +97,16 @@ class GradientStep:
     def close(self) -> None:
         """Free the gradients and put the learning rates back."""
         self.optimizer.zero_grad()
+        self.scale_lr(1.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of objective and optimiser."""
+        return {"objective": self.objective.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a :meth:`state_dict`; learning rates are those of now, not those that were saved."""
+        self.objective.load_state_dict(state["objective"])
+        self.optimizer.load_state_dict(state["optimizer"])
         self.scale_lr(1.0)
 
     def _clipped_norm(self, step: int, batch: Batch, loss: float) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from pyro_dgm.errors import OutputError, UnknownNameError
@@ -85,6 +86,24 @@ class History:
 
     def __len__(self) -> int:
         return len(self._steps)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the record for a checkpoint: columns as tensors, and the numbers beside them."""
+        columns = {n: torch.tensor(list(c), dtype=torch.float64) for n, c in self._columns.items()}
+        return {
+            "steps": torch.tensor(list(self._steps), dtype=torch.int64),
+            "columns": columns,
+            "best": (self.best_step, self.best_loss),
+            "seconds": (self.seconds, self.cpu_seconds),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with the record of a :meth:`state_dict`."""
+        self._steps = array("q", state["steps"].tolist())
+        self._columns = {name: array("d", column.tolist()) for name, column in state["columns"].items()}
+        self.best_step, self.best_loss = state["best"]
+        self.seconds, self.cpu_seconds = state["seconds"]
+        self.num_steps = 0 if not len(self) else self._steps[-1] + 1
 
     def to_dict(self) -> dict[str, list[float]]:
         """Return the table as lists of numbers, by column."""

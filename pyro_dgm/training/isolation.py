@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pyro
@@ -14,7 +15,7 @@ from pyro.poutine.runtime import _PYRO_STACK
 from pyro.util import get_rng_state, set_rng_state
 from torch.distributions import Distribution
 
-__all__ = ["derived_seed", "isolated", "own_random_state"]
+__all__ = ["derived_seed", "isolated", "own_random_state", "random_states", "set_random_states"]
 
 _ONE_RUN = threading.RLock()
 
@@ -59,7 +60,7 @@ def own_random_state(seed: int, devices: Iterable[torch.device] = ()) -> Iterato
         seed: A non-negative integer.
         devices: The devices that are drawn on, besides the CPU. No other is touched or even initialised.
     """
-    accelerators = sorted({(d.type, d.index or 0) for d in devices if d.type in ("cuda", "xpu")})
+    accelerators = _accelerators(devices)
     before = get_rng_state()
     before_on = [torch.get_device_module(kind).get_rng_state(i) for kind, i in accelerators]
     try:
@@ -75,6 +76,36 @@ def own_random_state(seed: int, devices: Iterable[torch.device] = ()) -> Iterato
         set_rng_state(before)
         for (kind, index), state in zip(accelerators, before_on, strict=True):
             torch.get_device_module(kind).set_rng_state(state, index)
+
+
+def random_states(devices: Iterable[torch.device] = ()) -> dict[str, Any]:
+    """Return the states of all generators, of torch, numpy and Python, as tensors and plain numbers."""
+    numpys: Any = np.random.get_state()  # noqa: NPY002
+    _, words, position, has_gauss, cached = numpys
+    version, internal, gauss = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "numpy": [torch.from_numpy(words.astype(np.int64)), int(position), int(has_gauss), float(cached)],
+        "python": [version, torch.tensor(internal), gauss],
+        "accelerators": [torch.get_device_module(k).get_rng_state(i) for k, i in _accelerators(devices)],
+    }
+
+
+def set_random_states(states: dict[str, Any], devices: Iterable[torch.device] = ()) -> None:
+    """Set all generators to what :func:`random_states` returned, on accelerators if there are as many."""
+    torch.set_rng_state(states["torch"])
+    words, *rest = states["numpy"]
+    np.random.set_state(("MT19937", words.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal.tolist()), gauss))
+    accelerators = _accelerators(devices)
+    if len(accelerators) == len(states["accelerators"]):
+        for (kind, index), state in zip(accelerators, states["accelerators"], strict=True):
+            torch.get_device_module(kind).set_rng_state(state, index)
+
+
+def _accelerators(devices: Iterable[torch.device]) -> list[tuple[str, int]]:
+    return sorted({(d.type, d.index or 0) for d in devices if d.type in ("cuda", "xpu")})
 
 
 @contextmanager

@@ -14,7 +14,9 @@ from pyro_dgm.training.callbacks import Callback, FitState
 from pyro_dgm.training.first_step import check_no_strangers
 from pyro_dgm.training.gradient_step import Learner
 from pyro_dgm.training.progress import Progress
+from pyro_dgm.training.saver import Saver
 from pyro_dgm.training.schedules import Schedule
+from pyro_dgm.training.signals import Asked
 
 __all__ = ["Loop"]
 
@@ -22,8 +24,8 @@ __all__ = ["Loop"]
 class Loop:
     """Runs a learner over a source of batches until the budget is used up.
 
-    Everything that decides what a step does is a function of the step alone, or is held by the learner: the
-    place where a run could be taken up again.
+    Everything that decides what a step does is a function of the step alone, or is in the state that the
+    saver saves: between any two steps a run can be taken up again.
 
     Args:
         learner: Makes the updates.
@@ -33,6 +35,8 @@ class Loop:
         callbacks: What to call, in their order.
         aside: Makes the context in which callbacks run, apart from training's random state.
         log_every: Number of steps between rows of the history.
+        saver: Writes and takes up checkpoints, or None.
+        asked: Says whether a signal has asked for the end.
     """
 
     def __init__(
@@ -45,17 +49,23 @@ class Loop:
         callbacks: Sequence[Callback],
         aside: Callable[[], AbstractContextManager[None]],
         log_every: int,
+        saver: Saver | None = None,
+        asked: Asked = lambda: None,
     ) -> None:
         self.learner, self.source, self.budget, self.schedule = learner, source, budget, schedule
         self.callbacks, self.aside, self.log_every = callbacks, aside, log_every
+        self.saver, self.asked = saver, asked
 
     def run(self, state: FitState, progress: Progress) -> None:
         """Train. Ctrl-C ends the run, which then keeps what was learned so far."""
         history = state.history
         started, started_cpu = time.perf_counter(), time.process_time()
         try:
-            self._tell("on_start", state)
-            self._steps(state, progress, started)
+            before, before_cpu = self._begin(state)
+            started, started_cpu = started - before, started_cpu - before_cpu
+            self._steps(state, progress, started, started_cpu)
+            if self.saver is not None:
+                self.saver.save(state)
         except KeyboardInterrupt:
             state.stopping = "interrupted"
         except BaseException:
@@ -63,22 +73,32 @@ class Loop:
             raise
         finally:
             self.learner.close()
-            history.num_steps = state.step
-            history.seconds = time.perf_counter() - started
-            history.cpu_seconds = time.process_time() - started_cpu
+            self._time(state, started, started_cpu)
             progress.close(state.step, state.values)
         history.stopped = state.stopping or "done"
-        self._tell("on_end", state)
+        if history.stopped != "terminated":
+            self._tell("on_end", state)
+            if self.saver is not None:
+                self.saver.save_best(state)
 
-    def _steps(self, state: FitState, progress: Progress, started: float) -> None:
-        seconds = 0.0
+    def _begin(self, state: FitState) -> tuple[float, float]:
+        """Take up a saved run, if there is one; return the seconds that it has taken so far."""
+        saved = None if self.saver is None else self.saver.take_up(state)
+        self._tell("on_start", state)
+        if self.saver is not None and saved is not None:
+            self.saver.run.load_rest(saved)
+        return state.history.seconds, state.history.cpu_seconds
+
+    def _steps(self, state: FitState, progress: Progress, started: float, started_cpu: float) -> None:
+        first, seconds = state.step, time.perf_counter() - started
+        state.stopping = state.stopping or self.budget.over(state.step, seconds)
         while state.stopping is None:
             step = state.step
             if self.schedule is not None:
                 self.learner.scale_lr(self.schedule(self.budget.done(step, seconds)))
             batch = self.source.batch(step)
             state.values = self.learner.step(step, batch)
-            if step == 0:
+            if step == first:
                 self._after_first(state)
             state.step = step + 1
             seconds = time.perf_counter() - started
@@ -87,7 +107,16 @@ class Loop:
             if self.callbacks:
                 self._tell("on_step", state)
             progress.update(step + 1, seconds, state.values)
-            state.stopping = state.stopping or self.budget.over(state.step, seconds)
+            state.stopping = self.asked() or state.stopping or self.budget.over(state.step, seconds)
+            if self.saver is not None:
+                self._time(state, started, started_cpu)
+                self.saver.save_if_due(state)
+
+    def _time(self, state: FitState, started: float, started_cpu: float) -> None:
+        history = state.history
+        history.num_steps = state.step
+        history.seconds = time.perf_counter() - started
+        history.cpu_seconds = time.process_time() - started_cpu
 
     def _after_first(self, state: FitState) -> None:
         """Shapes, supports and parameters have been checked once; further checks would double the cost."""

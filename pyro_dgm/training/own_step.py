@@ -74,6 +74,26 @@ class OwnStep:
         if self._optimizers:
             self.scale_lr(1.0)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the objective's own state, or its networks and optimisers if it shows none."""
+        if hasattr(self.objective, "state_dict") and hasattr(self.objective, "load_state_dict"):
+            return {"objective": self.objective.state_dict()}
+        return {
+            "networks": [network.state_dict() for network in networks_of(self.objective)],
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a :meth:`state_dict`; learning rates are those of now."""
+        if "objective" in state:
+            self.objective.load_state_dict(state["objective"])
+        else:
+            for network, weights in zip(networks_of(self.objective), state["networks"], strict=True):
+                network.load_state_dict(weights)
+            for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
+        self.close()
+
 
 def networks_of(objective: Any) -> list[nn.Module]:
     """The objective itself if it is a module, else its attributes that are."""

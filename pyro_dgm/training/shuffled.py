@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -30,10 +31,17 @@ class Shuffled:
         batch_size: Rows of each batch; all of them if there are fewer.
         seed: Seed of the order.
         like: A tensor that gives the dtype and the device of the batches.
+        content: The tensors that tell these data from others, for :meth:`fingerprint`.
     """
 
     def __init__(
-        self, pick: Callable[[Tensor], Any], size: int, batch_size: int, seed: int, like: Tensor
+        self,
+        pick: Callable[[Tensor], Any],
+        size: int,
+        batch_size: int,
+        seed: int,
+        like: Tensor,
+        content: Sequence[Tensor] = (),
     ) -> None:
         if size < 1:
             raise DataError("data is empty: give at least one row.")
@@ -41,6 +49,7 @@ class Shuffled:
         self.batch_size = min(batch_size, size)
         self.steps_per_epoch: int | None = -(-size // self.batch_size)
         self._epoch, self._order = -1, torch.empty(0)
+        self._content = tuple(content)
 
     @classmethod
     def of_rows(
@@ -52,7 +61,8 @@ class Shuffled:
             index = index.to(rows.device)
             return rows[index], None if context is None else context[index.to(context.device)]
 
-        return cls(pick, len(rows), batch_size, seed, like)
+        content = (rows,) if context is None else (rows, context)
+        return cls(pick, len(rows), batch_size, seed, like, content)
 
     @classmethod
     def of_dataset(cls, dataset: Dataset[Any], batch_size: int, seed: int, like: Tensor) -> Shuffled:
@@ -73,6 +83,21 @@ class Shuffled:
             self._epoch, self._order = epoch, torch.randperm(self.size, generator=generator)
         start = position * self.batch_size
         return self._at(self._order[start : start + self.batch_size])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: the rows of a step are a function of seed and step."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any], step: int) -> None:
+        """Do nothing."""
+
+    def fingerprint(self) -> str:
+        """The number of rows, and the SHA-256 of their content where it is in memory."""
+        digest = hashlib.sha256()
+        for tensor in self._content:
+            digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        return f"{self.size} rows{f', sha256 {digest.hexdigest()[:16]}' if self._content else ''}"
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """All rows once, in their own order: for evaluation."""

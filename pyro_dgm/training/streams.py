@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from pyro_dgm.errors import DataError, ShapeError
 from pyro_dgm.objectives.batch import Batch
+from pyro_dgm.training.isolation import derived_seed, own_random_state
 
 __all__ = ["Fresh", "Loaded", "as_batch_like"]
 
@@ -55,29 +56,58 @@ def _pair(item: Any) -> tuple[Tensor, Tensor | None]:
 class Loaded:
     """The batches of a torch ``DataLoader``, which is started anew when it ends.
 
+    The order of an epoch is a function of seed and epoch, so that a run can be taken up anywhere in it.
+
     Args:
         loader: The loader, with its own batch size and order.
+        seed: Seed of the order.
         like: A tensor that gives the dtype and the device of the batches.
     """
 
-    def __init__(self, loader: DataLoader[Any], like: Tensor) -> None:
-        self.loader, self.like = loader, like
+    def __init__(self, loader: DataLoader[Any], seed: int, like: Tensor) -> None:
+        self.loader, self.seed, self.like = loader, seed, like
         self.steps_per_epoch = _length(loader)
         self.size = _length(loader.dataset)
         self._batches: Iterator[Any] = iter(())
+        self._epoch, self._position = -1, 0
 
     def batch(self, step: int) -> Batch:
         """The next batch; steps must be asked for in their order."""
-        item = next(self._batches, None) if step else None
+        if step == 0:
+            self._epoch, self._batches = -1, iter(())
+        item = next(self._batches, None)
         if item is None:
-            self._batches = iter(self.loader)
-            item = next(self._batches, None)
+            item = self._start(self._epoch + 1)
         if item is None:
             raise DataError("the DataLoader is empty: it gave no batch. Give it at least one row.")
+        self._position += 1
         batch = as_batch_like(item, self.like)
         if step == 0:
             _check_finite(batch)
         return batch if isinstance(item, Batch) else replace(batch, size=self.size)
+
+    def _start(self, epoch: int) -> Any:
+        """Begin an epoch and return its first item. Samplers draw their seed then, from the global state."""
+        self._epoch, self._position = epoch, 0
+        with own_random_state(derived_seed(self.seed, 2, epoch)):
+            self._batches = iter(self.loader)
+            return next(self._batches, None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position in the epoch."""
+        return {"epoch": self._epoch, "position": self._position}
+
+    def load_state_dict(self, state: dict[str, Any], step: int) -> None:
+        """Go to a position, by reading and leaving aside what comes before it."""
+        if state["epoch"] >= 0:
+            self._start(int(state["epoch"]))
+            self._position = int(state["position"])
+            for _ in range(self._position - 1):
+                next(self._batches, None)
+
+    def fingerprint(self) -> str:
+        """What is known of the data without reading them all."""
+        return f"{type(self.loader.dataset).__name__} of {self.size} rows, {self.steps_per_epoch} batches"
 
 
 class Fresh:
@@ -92,6 +122,17 @@ class Fresh:
     def __init__(self, sample: Callable[[int], Any], batch_size: int, like: Tensor) -> None:
         self.sample, self.batch_size, self.like = sample, batch_size, like
         self.steps_per_epoch: int | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: rows are drawn from the global random state."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any], step: int) -> None:
+        """Do nothing."""
+
+    def fingerprint(self) -> str:
+        """What is known of the data: batches of fresh rows."""
+        return f"fresh rows, {self.batch_size} a batch"
 
     def batch(self, step: int) -> Batch:
         """A new batch, drawn from the global random state."""

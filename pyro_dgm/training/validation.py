@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from pyro_dgm.objectives.batch import Batch
 from pyro_dgm.training.batches import as_source
 from pyro_dgm.training.budget import positive_int
-from pyro_dgm.training.callbacks import Callback, FitState
+from pyro_dgm.training.callbacks import AverageWeights, Callback, FitState
 from pyro_dgm.training.divergence import LastGood
 from pyro_dgm.training.own_step import networks_of, numbers_in
 from pyro_dgm.training.shuffled import Shuffled
@@ -31,13 +33,22 @@ class Validation(Callback):
         keep_best: Whether to end with the best weights. Not for objectives that measure several things.
         batch_size: Rows evaluated at once.
         like: A tensor that gives dtype and device.
+        average: What keeps averaged weights, if they are to be validated instead; called before this.
 
     Raises:
         TypeError: If the rows are data without end, or patience is asked for and there is no single loss.
     """
 
     def __init__(
-        self, rows: Any, every: int, patience: int | None, keep_best: bool, *, batch_size: int, like: Tensor
+        self,
+        rows: Any,
+        every: int,
+        patience: int | None,
+        keep_best: bool,
+        *,
+        batch_size: int,
+        like: Tensor,
+        average: AverageWeights | None = None,
     ) -> None:
         source = as_source(rows, batch_size, 0, like)
         if not isinstance(source, Shuffled):
@@ -49,10 +60,14 @@ class Validation(Callback):
         self.patience = None if patience is None else positive_int("patience", patience)
         self._batches, self._evaluated, self._waited = list(source.in_order(batch_size)), -1, 0
         self._best: LastGood | None = None
+        self._objective: Any = None
+        self._average = average
 
     def on_start(self, state: FitState) -> None:
         """Evaluate the fresh weights, by which unusable rows are found before training."""
-        self._evaluate(state)
+        self._objective = state.objective
+        if state.step == 0:
+            self._evaluate(state)
 
     def on_step(self, state: FitState) -> None:
         """Evaluate, and ask for the end if there was no new best for long enough."""
@@ -67,7 +82,33 @@ class Validation(Callback):
         if self._best is not None:
             self._best.restore()
 
+    @contextmanager
+    def best_weights(self) -> Iterator[None]:
+        """Set the weights to the best ones, if there are any, for the time of a block."""
+        with nullcontext() if self._best is None else self._best.swapped_in():
+            yield
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best weights, and how long there was no better."""
+        best = None if self._best is None else self._best.copies
+        return {"best": best, "waited": self._waited, "evaluated": self._evaluated}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from these."""
+        self._waited, self._evaluated = int(state["waited"]), int(state["evaluated"])
+        if state["best"] is not None and self.keep_best:
+            self._best = self._new_best()
+            self._best.load(state["best"])
+
+    def _new_best(self) -> LastGood:
+        networks = networks_of(self._objective)
+        return LastGood(t for n in networks for t in (*n.parameters(), *n.buffers()))
+
     def _evaluate(self, state: FitState) -> None:
+        with nullcontext() if self._average is None else self._average.applied():
+            self._evaluate_present(state)
+
+    def _evaluate_present(self, state: FitState) -> None:
         self._evaluated = state.step
         values = self._measure(state.objective)
         if state.step:
@@ -88,8 +129,7 @@ class Validation(Callback):
         if math.isfinite(loss) and (best is None or loss < best):
             state.history.best_loss, state.history.best_step, self._waited = loss, state.step, 0
             if self.keep_best and self._best is None:
-                networks = networks_of(state.objective)
-                self._best = LastGood(t for n in networks for t in (*n.parameters(), *n.buffers()))
+                self._best = self._new_best()
             if self._best is not None:
                 self._best.keep()
 
