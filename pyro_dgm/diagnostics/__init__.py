@@ -2,5 +2,6 @@
 
 from pyro_dgm.diagnostics.audit import audit
 from pyro_dgm.diagnostics.audit_report import AuditReport, Check
+from pyro_dgm.diagnostics.psis import PSIS, psis
 
-__all__ = ["AuditReport", "Check", "audit"]
+__all__ = ["PSIS", "AuditReport", "Check", "audit", "psis"]
