@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -10,28 +12,42 @@ __all__ = ["interleaved", "ratio_line"]
 
 
 def interleaved(
-    work: Mapping[str, Callable[[], object]], *, rounds: int = 15, repeats: int = 40
+    work: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int = 15,
+    repeats: int = 40,
+    seconds: float | None = None,
 ) -> dict[str, list[float]]:
     """Run each piece of ``work`` ``repeats`` times in every round, and return its CPU seconds per run.
 
     Args:
         work: What to time, by name. Each is called once before, uncounted.
-        rounds: Number of rounds; one figure per round and piece.
+        rounds: Number of rounds; one figure per round and piece. The order differs from round to round.
         repeats: Calls per round and piece.
+        seconds: CPU seconds per round and piece, instead of one number of calls for all of them.
 
     Returns:
         For each name its CPU seconds per call, one for each round.
     """
     for call in work.values():
         call()
-    seconds: dict[str, list[float]] = {name: [] for name in work}
+    calls = dict.fromkeys(work, repeats)
+    if seconds is not None:
+        calls = {name: math.ceil(seconds / _seconds_of(call, 3)) for name, call in work.items()}
+    taken: dict[str, list[float]] = {name: [] for name in work}
+    order, shuffle = list(work), random.Random(0).shuffle
     for _ in range(rounds):
-        for name, call in work.items():
-            start = time.process_time()
-            for _ in range(repeats):
-                call()
-            seconds[name].append((time.process_time() - start) / repeats)
-    return seconds
+        shuffle(order)
+        for name in order:
+            taken[name].append(_seconds_of(work[name], calls[name]))
+    return taken
+
+
+def _seconds_of(call: Callable[[], object], repeats: int) -> float:
+    start = time.process_time()
+    for _ in range(repeats):
+        call()
+    return (time.process_time() - start) / repeats
 
 
 def ratio_line(seconds: dict[str, list[float]], name: str, reference: str, bar: float) -> tuple[str, float]:

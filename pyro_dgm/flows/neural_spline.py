@@ -15,6 +15,7 @@ from pyro_dgm.transforms import (
     Bijection,
     ColumnStack,
     Coupling,
+    Couplings,
     Elementwise,
     RationalQuadratic,
     Successive,
@@ -87,8 +88,12 @@ class NeuralSpline(Flow):
         """Return the stack of couplings, given a ``context`` of shape ``(*batch, C)``."""
         return ColumnStack(
             [
-                Coupling(net.columns, self.elementwise, self.split, change_upper=change_left)  # type: ignore[arg-type]
-                for net, change_left in zip(self.conditioners, self.turns, strict=True)
+                Couplings(
+                    [
+                        Coupling(net.columns, self.elementwise, self.split, change_upper=change_left)  # type: ignore[arg-type]
+                        for net, change_left in zip(self.conditioners, self.turns, strict=True)
+                    ]
+                )
             ],
             context,
         )

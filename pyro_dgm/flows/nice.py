@@ -12,7 +12,7 @@ from torch.distributions.constraints import Constraint
 from pyro_dgm.distributions import StandardBase, StandardLogistic
 from pyro_dgm.flows.flow import Flow
 from pyro_dgm.nets import MLP
-from pyro_dgm.transforms import Additive, Bijection, ColumnStack, Composed, Coupling, DiagonalScale
+from pyro_dgm.transforms import Additive, Bijection, ColumnStack, Composed, Coupling, Couplings, DiagonalScale
 
 __all__ = ["NICE"]
 
@@ -83,8 +83,12 @@ class NICE(Flow):
         """Return couplings and scale, given a ``context`` of shape ``(*batch, C)``."""
         couplings = ColumnStack(
             [
-                Coupling(net.columns, Additive(), self.split, change_upper=change_left)  # type: ignore[arg-type]
-                for net, change_left in zip(self.conditioners, self.turns, strict=True)
+                Couplings(
+                    [
+                        Coupling(net.columns, Additive(), self.split, change_upper=change_left)  # type: ignore[arg-type]
+                        for net, change_left in zip(self.conditioners, self.turns, strict=True)
+                    ]
+                )
             ],
             context,
         )

@@ -10,7 +10,7 @@ from torch.distributions.constraints import Constraint
 
 from pyro_dgm.flows.flow import Flow
 from pyro_dgm.nets import MLP
-from pyro_dgm.transforms import AffineCoupling, Bijection, Composed
+from pyro_dgm.transforms import Affine, Bijection, ColumnStack, Coupling, Couplings
 
 __all__ = ["RealNVP"]
 
@@ -60,7 +60,7 @@ class RealNVP(Flow):
         size = self.latent_dim
         if num_layers < 1:
             raise ValueError(f"RealNVP needs num_layers >= 1, but got {num_layers}.")
-        self.split, self.max_log_scale = size // 2, max_log_scale
+        self.split, self.elementwise = size // 2, Affine(max_log_scale)
         make = conditioner or partial(_mlp, hidden_dims=hidden_dims)
         # With one coordinate there is nothing to keep: every layer changes it.
         self.turns = [bool(i % 2) and size > 1 for i in range(num_layers)]
@@ -70,17 +70,27 @@ class RealNVP(Flow):
 
     def unconstrained(self, context: Tensor | None = None) -> Bijection:
         """Return the stack of couplings, given a ``context`` of shape ``(*batch, C)``."""
-        return Composed(
+        return ColumnStack(
             [
-                AffineCoupling(
-                    net if context is None else partial(net, context=context),
-                    self.split,
-                    change_left=change_left,
-                    max_log_scale=self.max_log_scale,
+                Couplings(
+                    [
+                        Coupling(
+                            net.columns if isinstance(net, MLP) else partial(_in_columns, net),
+                            self.elementwise,
+                            self.split,
+                            change_upper=change_left,
+                        )
+                        for net, change_left in zip(self.conditioners, self.turns, strict=True)
+                    ]
                 )
-                for net, change_left in zip(self.conditioners, self.turns, strict=True)
-            ]
+            ],
+            context,
         )
+
+
+def _in_columns(net: nn.Module, x: Tensor, context: Tensor | None) -> Tensor:
+    y = net(x.T) if context is None else net(x.T, context.T)
+    return y.T.contiguous()  # type: ignore[no-any-return]
 
 
 def _mlp(in_features: int, out_features: int, context_dim: int, *, hidden_dims: Sequence[int]) -> MLP:

@@ -9,6 +9,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from pyro_dgm.nets.relu_network import relu_network
+
 __all__ = ["MaskedMLP"]
 
 # From the value at a coordinate (N,) and its parameters (P, N) to the solved value and a log-slope, (N,).
@@ -82,12 +84,18 @@ class MaskedMLP(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the outputs of whole vectors."""
+        weights = [weight * getattr(self, f"mask_{k}") for k, weight in enumerate(self.weights)]
+        if self.activation is torch.relu:
+            if self.from_context is not None and context is not None:
+                x, weights[0] = torch.cat((x, context)), torch.cat((weights[0], self.from_context.weight), 1)
+            parameters = [t for pair in zip(weights, self.biases, strict=True) for t in pair]
+            return relu_network(x.T, parameters, columns=True)
         h = x
-        for k, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            h = torch.addmm(bias.unsqueeze(1), weight * getattr(self, f"mask_{k}"), h)
+        for k, (weight, bias) in enumerate(zip(weights, self.biases, strict=True)):
+            h = torch.addmm(bias.unsqueeze(1), weight, h)
             if k == 0:
                 h = self._with_context(h, context)
-            if k < len(self.weights) - 1:
+            if k < len(weights) - 1:
                 h = self.activation(h)
         return h
 

@@ -9,6 +9,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from pyro_dgm.nets.relu_network import relu_network
+
 __all__ = ["MLP"]
 
 
@@ -55,19 +57,31 @@ class MLP(nn.Module):
             nn.init.zeros_(layers[-2].weight)  # type: ignore[arg-type]
             nn.init.zeros_(layers[-2].bias)  # type: ignore[arg-type]
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Map ``x``, beside ``context`` where there is one."""
-        if context is not None:
+    def forward(self, x: Tensor, context: Tensor | None = None, *, columns: bool = False) -> Tensor:
+        """Map ``x``, beside ``context`` where there is one; in ``columns`` both have one vector a column."""
+        if columns:
+            x = (x if context is None else torch.cat((x, context))).T
+        elif context is not None:
             batch = torch.broadcast_shapes(x.shape[:-1], context.shape[:-1])
             x = torch.cat((x.expand(*batch, -1), context.expand(*batch, -1)), dim=-1)
-        return self.layers(x)  # type: ignore[no-any-return]
+        parameters = _parameters_if_rectified(self.layers)
+        if parameters is None or x.dim() != 2:
+            y: Tensor = self.layers(x)
+            return y.T if columns else y
+        return relu_network(x, parameters, columns=columns)
 
     def columns(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The same map of vectors in columns: from ``(in_features, N)`` to ``(out_features, N)``."""
-        h = x if context is None else torch.cat((x, context))
-        for layer in self.layers:
-            if isinstance(layer, nn.Linear):
-                h = torch.addmm(layer.bias.unsqueeze(1), layer.weight, h)
-            else:
-                h = layer(h)
-        return h
+        return self(x, context, columns=True)  # type: ignore[no-any-return]
+
+
+def _parameters_if_rectified(layers: nn.Sequential) -> list[Tensor] | None:
+    """Weights and biases, if there are only linear layers and rectifiers, and nobody listens to them."""
+    parameters: list[Tensor] = []
+    for k, part in enumerate(layers._modules.values()):
+        if type(part) is not (nn.ReLU if k % 2 else nn.Linear):
+            return None
+        if part._forward_hooks or part._forward_pre_hooks or part._backward_hooks:
+            return None
+        parameters += part._parameters.values()  # type: ignore[arg-type]
+    return parameters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from pyro_dgm.transforms.columns import ColumnBijection
 from pyro_dgm.transforms.elementwise import Elementwise
 
-__all__ = ["Coupling"]
+__all__ = ["Coupling", "Couplings"]
 
 Conditioner = Callable[[Tensor, Tensor | None], Tensor]
 
@@ -43,20 +43,51 @@ class Coupling(ColumnBijection):
 
     def call(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Change one part."""
-        return self._change(x, context, self.elementwise.call)
+        return Couplings([self]).call(x, context)
 
     def inverse(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Change it back."""
-        return self._change(y, context, self.elementwise.inverse)
+        return Couplings([self]).inverse(y, context)
 
-    def _change(
-        self, x: Tensor, context: Tensor | None, function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    def change(
+        self, kept: Tensor, changed: Tensor, context: Tensor | None, *, back: bool
     ) -> tuple[Tensor, Tensor]:
-        upper, lower = x[: self.split], x[self.split :]
-        kept, changed = (lower, upper) if self.change_upper else (upper, lower)
-        parameters = self.conditioner(kept, context)
-        changed, log_slope = function(
-            changed, parameters.view(self.elementwise.num_parameters, *changed.shape)
-        )
-        ladj = log_slope.sum(0) if len(log_slope) > 1 else log_slope[0]
-        return torch.cat((changed, kept) if self.change_upper else (kept, changed)), ladj
+        """Change one part, given both; return it with the log-slopes of its entries."""
+        parameters = self.conditioner(kept, context).view(self.elementwise.num_parameters, *changed.shape)
+        return (self.elementwise.inverse if back else self.elementwise.call)(changed, parameters)
+
+
+class Couplings(ColumnBijection):
+    """Coupling layers of one split after one another: vectors are split once, and joined once.
+
+    Args:
+        layers: The layers, from the base side to the data side.
+
+    Raises:
+        ValueError: If their splits differ.
+    """
+
+    def __init__(self, layers: Sequence[Coupling]) -> None:
+        self.layers, self.split = tuple(layers), layers[0].split
+        if any(layer.split != self.split for layer in layers):
+            raise ValueError(f"all couplings must have one split, but got {[c.split for c in layers]}.")
+
+    def call(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Apply the layers in order."""
+        return self._through(x, context, self.layers, back=False)
+
+    def inverse(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Undo the layers in reverse order."""
+        return self._through(y, context, self.layers[::-1], back=True)
+
+    def _through(
+        self, x: Tensor, context: Tensor | None, layers: Sequence[Coupling], *, back: bool
+    ) -> tuple[Tensor, Tensor]:
+        parts = list(x.split((self.split, len(x) - self.split)))
+        slopes: dict[int, Tensor] = {}
+        for layer in layers:
+            i = 0 if layer.change_upper else 1
+            parts[i], log_slope = layer.change(parts[1 - i], parts[i], context, back=back)
+            slopes[i] = slopes[i] + log_slope if i in slopes else log_slope
+        first, *second = [s.sum(0) if len(s) > 1 else s[0] for s in slopes.values()]
+        return torch.cat(parts), first + second[0] if second else first

@@ -68,16 +68,15 @@ class Affine(Elementwise):
 
     def call(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Scale, then shift."""
-        log_scale = self._log_scale(parameters[1])
-        return torch.addcmul(parameters[0], x, log_scale.exp()), log_scale
+        shift, raw = parameters.unbind(0)
+        log_scale = torch.tanh(raw / self.max_log_scale) * self.max_log_scale
+        return torch.addcmul(shift, x, log_scale.exp()), log_scale
 
     def inverse(self, y: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Shift back, then scale back."""
-        log_scale = -self._log_scale(parameters[1])
-        return (y - parameters[0]) * log_scale.exp(), log_scale
-
-    def _log_scale(self, raw: Tensor) -> Tensor:
-        return self.max_log_scale * torch.tanh(raw / self.max_log_scale)
+        shift, raw = parameters.unbind(0)
+        log_scale = torch.tanh(raw / self.max_log_scale) * -self.max_log_scale
+        return (y - shift) * log_scale.exp(), log_scale
 
 
 class Gated(Elementwise):

@@ -1,0 +1,143 @@
+"""A stack of linear layers and rectifiers as one operation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn.functional import linear
+
+__all__ = ["relu_network"]
+
+# Products with fewer multiplications than this gain nothing from oneDNN.
+_LARGE = 1_500_000
+
+
+def relu_network(x: Tensor, parameters: Sequence[Tensor], *, columns: bool = False) -> Tensor:
+    """Apply linear layers with rectifiers between them.
+
+    It is one node of the graph, whose backward pass is written by hand, where that is possible: on the CPU,
+    outside of ``torch.func`` and ``torch.compile``. Large single precision products are done by oneDNN, which
+    torch ships and uses for convolutions: as exact as torch's own, and more than twice as fast on processors
+    whose best instructions MKL does not use. Derivatives of every order exist.
+
+    Args:
+        x: Vectors in rows, ``(N, K)``; a transposed view of columns will do.
+        parameters: For each layer its matrix ``(out, in)`` and then its bias ``(out,)``.
+        columns: Whether to return the vectors in columns.
+
+    Returns:
+        ``(N, out)``, or ``(out, N)`` in columns.
+
+    Example:
+        >>> parameters = [torch.eye(2), torch.zeros(2), torch.ones(1, 2), torch.zeros(1)]
+        >>> relu_network(torch.tensor([[1.0, -2.0]]), parameters)
+        tensor([[1.]])
+    """
+    if not (x.numel() and _is_plain(x)):
+        return _formula(columns, x, *parameters)
+    if not torch.is_grad_enabled():
+        return _values(columns, x, parameters)[0]
+    return _ReluNetwork.apply(columns, x, *parameters)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _formula(columns: bool, x: Tensor, *parameters: Tensor) -> Tensor:
+    for weight, bias in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
+        x = torch.relu(linear(x, weight, bias))
+    weight, bias = parameters[-2:]
+    return torch.addmm(bias.unsqueeze(1), weight, x.T) if columns else linear(x, weight, bias)
+
+
+def _values(columns: bool, x: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """The output, and the input of each layer."""
+    inputs = [x]
+    for weight, bias in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
+        inputs.append(_linear(inputs[-1], weight, bias, "relu"))
+    weight, bias = parameters[-2:]
+    if columns:
+        if not _by_onednn(weight, inputs[-1]):
+            return torch.addmm(bias.unsqueeze(1), weight, inputs[-1].T), inputs
+        return _product(weight, inputs[-1]).add_(bias.unsqueeze(1)), inputs
+    return _linear(inputs[-1], weight, bias, "none"), inputs
+
+
+def _is_plain(x: Tensor) -> bool:
+    """Whether tensors are what they seem: no tracing, no transform of functions, no dual numbers."""
+    return (
+        not torch.compiler.is_compiling()
+        and x.device.type == "cpu"
+        and not torch._C._are_functorch_transforms_active()
+        and forward_ad._current_level < 0
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+class _ReluNetwork(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, columns: bool, x: Tensor, *parameters: Tensor) -> Tensor:
+        y, hidden = _values(columns, x, parameters)
+        ctx.columns = columns
+        ctx.save_for_backward(*hidden, *parameters)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        count = len(ctx.saved_tensors) // 3  # layers: inputs of each, weights, biases
+        hidden, parameters = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+        if torch.is_grad_enabled():  # a derivative of this one is wanted: that of the formula
+            return None, *_differentiable(ctx, (hidden[0], *parameters), grads[0])
+        wanted = ctx.needs_input_grad[1:]
+        found: list[Tensor | None] = [None] * len(wanted)
+        g = grads[0].T if ctx.columns else grads[0]
+        for k in reversed(range(count)):
+            if wanted[2 * k + 2]:
+                found[2 * k + 2] = g.sum(0)
+            if wanted[2 * k + 1]:
+                found[2 * k + 1] = _product(g.T, hidden[k].T)
+            if not any(wanted[: 2 * k + 1]):
+                break
+            g = _product(g, parameters[2 * k].T)
+            if k:
+                g = torch.ops.aten.threshold_backward(g, hidden[k], 0)
+            else:
+                found[0] = g
+        return None, *found
+
+
+def _differentiable(ctx: Any, inputs: tuple[Tensor, ...], grad: Tensor) -> list[Tensor | None]:
+    # Aliases, so that what one input owes to another by way of the graph is not counted here.
+    aliases = [t.view_as(t) for t in inputs]
+    wanted = [t for t, needed in zip(aliases, ctx.needs_input_grad[1:], strict=True) if needed]
+    y = _formula(ctx.columns, *aliases)
+    found = iter(torch.autograd.grad(y, wanted, grad, create_graph=True))
+    return [next(found) if needed else None for needed in ctx.needs_input_grad[1:]]
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor, activation: str) -> Tensor:
+    if _by_onednn(x, weight):
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], "")  # type: ignore[no-any-return]
+    y = linear(x, weight, bias)
+    return y.relu_() if activation == "relu" else y
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b.T``."""
+    if _by_onednn(a, b):
+        return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")  # type: ignore[no-any-return]
+    return torch.mm(a, b.T)
+
+
+def _by_onednn(a: Tensor, b: Tensor) -> bool:
+    return (
+        a.numel() * b.shape[0] >= _LARGE
+        and a.dtype == b.dtype == torch.float32
+        and _HAS_ONEDNN
+        and torch._C._get_mkldnn_enabled()
+        and not torch._C._are_functorch_transforms_active()  # batched gradients reach the backward pass
+    )
+
+
+_HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
