@@ -1,8 +1,9 @@
 """How near to the truth flows come in a fixed time: ``python -m benchmarks.moons --seconds 60``.
 
-Two moons with noise 0.05 have a known density, so that the Kullback-Leibler gap of a trained flow, the mean of
-log p(x) - log q(x) over fresh points x, is measured as a paired difference, with its standard error. Each flow trains by ``fit`` for so many CPU seconds of one thread, on fresh rows at each step, with
-batches that grow, a cosine schedule, clipping, and an average of the weights.
+Two moons with noise 0.05 have a known density, so that the Kullback-Leibler gap of a trained flow, the mean
+of log p(x) - log q(x) over fresh points x, is measured as a paired difference, with its standard error. Each
+flow trains by ``fit`` for so many CPU seconds of one thread, on fresh rows at each step, with batches that
+grow, a cosine schedule, clipping, and an average of the weights.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def relu_network(x: Tensor, parameters: Sequence[Tensor], *, columns: bool = Fal
         return _formula(columns, x, *parameters)
     if not torch.is_grad_enabled():
         return _values(columns, x, parameters)[0]
-    return _ReluNetwork.apply(columns, x, *parameters)  # type: ignore[no-any-return, no-untyped-call]
+    return _ReluNetwork.apply(columns, x, *parameters)  # type: ignore[no-any-return]
 
 
 def _formula(columns: bool, x: Tensor, *parameters: Tensor) -> Tensor:
