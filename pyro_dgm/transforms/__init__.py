@@ -7,6 +7,7 @@ from pyro_dgm.transforms.bijection import Bijection, Composed, Inverted
 from pyro_dgm.transforms.channel_affine import ChannelAffine
 from pyro_dgm.transforms.columns import ColumnBijection, ColumnStack
 from pyro_dgm.transforms.continuous import ContinuousTransform
+from pyro_dgm.transforms.coupling import Coupling, Couplings
 from pyro_dgm.transforms.diagonal_scale import DiagonalScale
 from pyro_dgm.transforms.elementwise import Additive, Affine, Elementwise, Gated
 from pyro_dgm.transforms.lower_cholesky import LowerCholesky
