@@ -1,4 +1,4 @@
-"""Losses in nats: evidence bounds and adversarial games."""
+"""Losses: evidence bounds, flow matching and adversarial games."""
 
 from pyro_dgm.objectives.adversarial import Adversarial
 from pyro_dgm.objectives.auxiliary import AuxiliaryClassifier
@@ -6,6 +6,7 @@ from pyro_dgm.objectives.batch import Batch, as_batch
 from pyro_dgm.objectives.clipping import WeightClipping
 from pyro_dgm.objectives.coverage import HeldOutCoverage
 from pyro_dgm.objectives.elbo import ELBO
+from pyro_dgm.objectives.flow_matching import FlowMatching
 from pyro_dgm.objectives.instance_noise import InstanceNoise
 from pyro_dgm.objectives.iwae import IWAE
 from pyro_dgm.objectives.penalties import R1, R2, GradientPenalty
@@ -24,6 +25,7 @@ __all__ = [
     "AuxiliaryClassifier",
     "Batch",
     "FeatureMatching",
+    "FlowMatching",
     "GameWarning",
     "GradientPenalty",
     "HeldOutCoverage",
