@@ -10,11 +10,13 @@ from pyro_dgm.flows.flow import Flow
 from pyro_dgm.flows.iaf import IAF
 from pyro_dgm.flows.lu_linear import LULinear
 from pyro_dgm.flows.maf import MAF
+from pyro_dgm.flows.neural_autoregressive import NAF, UNAF
 from pyro_dgm.flows.neural_spline import NeuralSpline, NeuralSplineAutoregressive
 from pyro_dgm.flows.nice import NICE
 from pyro_dgm.flows.ot_flow import OTFlow
 from pyro_dgm.flows.permutation import Permutation
 from pyro_dgm.flows.planar import Planar
+from pyro_dgm.flows.polynomial import BernsteinFlow, SumOfSquaresFlow
 from pyro_dgm.flows.radial import Radial
 from pyro_dgm.flows.real_nvp import RealNVP
 from pyro_dgm.flows.whitened import Whitened
@@ -24,10 +26,13 @@ __all__ = [
     "FFJORD",
     "IAF",
     "MAF",
+    "NAF",
     "NICE",
+    "UNAF",
     "ActNorm",
     "AutoregressiveFlow",
     "BatchNorm",
+    "BernsteinFlow",
     "Composition",
     "Flow",
     "LULinear",
@@ -38,5 +43,6 @@ __all__ = [
     "Planar",
     "Radial",
     "RealNVP",
+    "SumOfSquaresFlow",
     "Whitened",
 ]

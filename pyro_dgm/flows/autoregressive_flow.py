@@ -61,6 +61,13 @@ class AutoregressiveFlow(Flow):
     def unconstrained(self, context: Tensor | None = None) -> Bijection:
         """Return the stack of layers, given a ``context`` of shape ``(*batch, C)``."""
         return ColumnStack(
-            [Autoregressive(net, self.elementwise, self.reads) for net in self.conditioners],  # type: ignore[arg-type]
+            [
+                Autoregressive(net, function, self.reads)  # type: ignore[arg-type]
+                for net, function in zip(self.conditioners, self.functions(), strict=True)
+            ],
             context,
         )
+
+    def functions(self) -> list[Elementwise]:
+        """What each layer does to each entry."""
+        return [self.elementwise] * len(self.conditioners)

@@ -3,15 +3,19 @@
 from pyro_dgm.transforms.adaptive import AdaptiveSteps
 from pyro_dgm.transforms.affine_coupling import AffineCoupling
 from pyro_dgm.transforms.autoregressive import Autoregressive
+from pyro_dgm.transforms.bernstein import Bernstein
 from pyro_dgm.transforms.bijection import Bijection, Composed, Inverted
 from pyro_dgm.transforms.channel_affine import ChannelAffine
 from pyro_dgm.transforms.columns import ColumnBijection, ColumnStack
 from pyro_dgm.transforms.continuous import ContinuousTransform
 from pyro_dgm.transforms.coupling import Coupling, Couplings
+from pyro_dgm.transforms.deep_sigmoidal import DeepSigmoidal
 from pyro_dgm.transforms.diagonal_scale import DiagonalScale
 from pyro_dgm.transforms.elementwise import Additive, Affine, Elementwise, Gated
 from pyro_dgm.transforms.lower_cholesky import LowerCholesky
 from pyro_dgm.transforms.lu_linear import LULinearTransform
+from pyro_dgm.transforms.monotone import Monotone
+from pyro_dgm.transforms.monotone_integral import MonotoneIntegral
 from pyro_dgm.transforms.one_pass import OnePass
 from pyro_dgm.transforms.onto_support import OntoSupport
 from pyro_dgm.transforms.ot_flow import OTFlowTransform
@@ -24,6 +28,7 @@ from pyro_dgm.transforms.runge_kutta import EULER, MIDPOINT, RK4, Tableau, runge
 from pyro_dgm.transforms.solver import FixedSteps, Solver
 from pyro_dgm.transforms.stick_breaking import StickBreaking
 from pyro_dgm.transforms.successive import Successive
+from pyro_dgm.transforms.sum_of_squares import SumOfSquares
 from pyro_dgm.transforms.triangular_affine import TriangularAffine
 
 __all__ = [
@@ -35,6 +40,7 @@ __all__ = [
     "Affine",
     "AffineCoupling",
     "Autoregressive",
+    "Bernstein",
     "Bijection",
     "ChannelAffine",
     "ColumnBijection",
@@ -43,6 +49,7 @@ __all__ = [
     "ContinuousTransform",
     "Coupling",
     "Couplings",
+    "DeepSigmoidal",
     "DiagonalScale",
     "Elementwise",
     "FixedSteps",
@@ -50,6 +57,8 @@ __all__ = [
     "Inverted",
     "LULinearTransform",
     "LowerCholesky",
+    "Monotone",
+    "MonotoneIntegral",
     "OTFlowTransform",
     "OnePass",
     "OntoSupport",
@@ -61,6 +70,7 @@ __all__ = [
     "Solver",
     "StickBreaking",
     "Successive",
+    "SumOfSquares",
     "Tableau",
     "TriangularAffine",
     "runge_kutta",

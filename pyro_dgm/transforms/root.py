@@ -51,7 +51,8 @@ def increasing_root(
 
 def _bracketed_newton(function: ValueAndSlope, low: Tensor, high: Tensor, max_steps: int) -> Tensor:
     s = 0.5 * (low + high)
-    last = torch.full_like(s, torch.inf)
+    settled = torch.zeros_like(s, dtype=torch.bool)
+    last, small = torch.full_like(s, torch.inf), torch.finfo(s.dtype).eps ** 0.6
     for _ in range(max_steps):
         value, slope = function(s)
         low = torch.where(value <= 0, s, low)
@@ -59,13 +60,14 @@ def _bracketed_newton(function: ValueAndSlope, low: Tensor, high: Tensor, max_st
         newton = s - value / slope
         good = (newton >= low) & (newton <= high) & (value.abs() <= 0.5 * last)
         following = torch.where(good, newton, 0.5 * (low + high))
-        settled = (following == s) | (value == 0) | ~value.isfinite()
-        s, last = torch.where(value.isfinite(), following, value * torch.nan), value.abs()
-        if _all(settled):
-            break
+        # Newton's steps shrink quadratically: after one of this size the next would be below rounding.
+        arrived = good & ((newton - s).abs() <= small * s.abs().clamp(min=0.1))
         # An ulp-wide bracket makes following alternate between its ends; that is as good as settled.
         narrow = (high - low) <= 2 * torch.finfo(s.dtype).eps * s.abs().clamp(min=1e-30)
-        if _all(narrow | settled):
+        stop = arrived | narrow | (following == s) | (value == 0) | ~value.isfinite()
+        s = torch.where(settled, s, torch.where(value.isfinite(), following, value * torch.nan))
+        settled, last = settled | stop, value.abs()
+        if _all(settled):
             break
     return s
 

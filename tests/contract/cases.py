@@ -9,9 +9,12 @@ from pyro_dgm.flows import (
     FFJORD,
     IAF,
     MAF,
+    NAF,
     NICE,
+    UNAF,
     ActNorm,
     BatchNorm,
+    BernsteinFlow,
     Composition,
     LULinear,
     NeuralSpline,
@@ -21,6 +24,7 @@ from pyro_dgm.flows import (
     Planar,
     Radial,
     RealNVP,
+    SumOfSquaresFlow,
     Whitened,
 )
 
@@ -80,6 +84,11 @@ CASES = {
     "whitened-5d-correlated": lambda: Whitened(
         RealNVP(5, num_layers=2, hidden_dims=(8,)), correlated=True, trainable=True
     ),
+    "naf-1d": lambda: NAF(1, num_layers=1, hidden_dims=(8,), num_units=4),
+    "naf-2d-context": lambda: NAF(2, context_dim=3, num_layers=2, hidden_dims=(8,), num_units=4),
+    "unaf-2d": lambda: UNAF(2, num_layers=1, hidden_dims=(8,), num_signals=3, integrand_dims=(8,)),
+    "bernstein-2d": lambda: BernsteinFlow(2, num_layers=2, hidden_dims=(8,), degree=6),
+    "sum-of-squares-3d-context": lambda: SumOfSquaresFlow(3, context_dim=2, num_layers=2, hidden_dims=(8,)),
     "positive-1d": lambda: RealNVP(1, num_layers=2, hidden_dims=(8,), support=constraints.positive),
     "interval-2d-context": lambda: MAF(
         2, 3, num_layers=2, hidden_dims=(8,), support=constraints.interval(-1, 3)
@@ -139,5 +148,7 @@ def coordinates(flow, y):
 
 
 def limit_for(flow, rounding):
-    """The error that a flow may have: rounding, or for an ODE what is left after 16 steps of RK4."""
+    """The error that a flow may have: rounding, or what is left of an ODE's steps or a quadrature."""
+    if isinstance(flow, UNAF):
+        return max(rounding, 1e-7)
     return 1e-3 if hasattr(flow, "nt_eval") else rounding

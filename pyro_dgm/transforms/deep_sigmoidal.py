@@ -1,0 +1,61 @@
+"""Mixtures of sigmoids, as functions of the line onto itself."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid, softplus
+
+from pyro_dgm.transforms.monotone import Monotone
+
+__all__ = ["DeepSigmoidal"]
+
+
+class DeepSigmoidal(Monotone):
+    r"""The logit of a mixture of sigmoids, a universal family of increasing functions.
+
+    .. math:: x = \mathrm{logit} \sum_{j=1}^H w_j \, \mathrm{sigmoid}(a_j y + b_j), \qquad
+              w_j \ge 0, \; \sum_j w_j = 1, \; a_j > 0
+
+    It is computed in logarithms, so that the tails, where it is linear, keep their digits.
+
+    Args:
+        num_units: Number of sigmoids ``H``; ``3 H`` parameters.
+        min_slope: Least :math:`a_j`.
+
+    Reference:
+        Huang, Krueger, Lacoste and Courville, Neural Autoregressive Flows, ICML 2018, section 3.1.
+        https://arxiv.org/abs/1804.00779
+    """
+
+    def __init__(self, num_units: int = 8, *, min_slope: float = 1e-2) -> None:
+        if num_units < 1 or not 0 < min_slope < 1:
+            raise ValueError(
+                f"DeepSigmoidal needs num_units >= 1 and 0 < min_slope < 1, but got {num_units=} and "
+                f"{min_slope=}."
+            )
+        self.num_units, self.min_slope = num_units, min_slope
+        self.num_parameters = 3 * num_units
+        self.raw_slope_of_one = math.log(math.expm1(1 - min_slope))
+
+    def inverse(self, y: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """Evaluate the function."""
+        raw_w, raw_a, b = parameters.split(self.num_units)
+        log_w = torch.log_softmax(raw_w, 0)
+        a = softplus(raw_a + self.raw_slope_of_one) + self.min_slope
+        u = a * y + b
+        log_s, log_rest = logsigmoid(u), logsigmoid(-u)
+        log_sum, log_sum_of_rest = torch.logsumexp(log_w + log_s, 0), torch.logsumexp(log_w + log_rest, 0)
+        log_density = torch.logsumexp(log_w + a.log() + log_s + log_rest, 0)
+        return log_sum - log_sum_of_rest, log_density - log_sum - log_sum_of_rest
+
+    def identity(self) -> Tensor:
+        """Equal weights and slopes, offsets apart from each other: near the identity.
+
+        With equal offsets it would be the identity, and all units would stay alike.
+        """
+        parameters = torch.zeros(3, self.num_units)
+        parameters[2] = torch.linspace(-1, 1, self.num_units) if self.num_units > 1 else 0.0
+        return parameters.flatten()
