@@ -47,7 +47,10 @@ def audit(
       mean log-density is that of the density.
     - With data: :math:`J_{ML} = -\frac1n \sum_i \log p(x_i)`, and, where the entropy of the data is known,
       :math:`J_{ML} \geq H(X) - 3\,SE`, since :math:`J_{ML} - H(X)` is a Kullback-Leibler divergence.
-    - For a flow that takes a number of steps ``nt_eval``: the same with two and four times as many.
+    - For a flow that takes a number of steps ``nt_eval``: the same with two and four times as many, and the
+      number from which doubling it changes J_ML by less than 1e-3 nats. The likelihood of the data is
+      reported at that number, if it is larger. A :class:`StepCountWarning` says that the steps of training,
+      ``nt_train``, see another likelihood by more than 1e-2 nats.
 
     The flow, its mode and the random state are left as they were.
 
@@ -86,6 +89,7 @@ def audit(
         few = _few_contexts(context)
         subjects, doubles = subjects_of(flow, few), double_copy(flow, few)
         num_steps = getattr(flow, "nt_eval", None)
+        adaptive = getattr(flow, "solver", None) == "dopri5"
         trip_limit, log_det_limit = (_SOLVER_ROUND_TRIP, _SOLVER_LOG_DET) if num_steps else (None, None)
         checks: list[Check] = []
         if subjects[0].has_transform:
@@ -103,19 +107,26 @@ def audit(
                 lambda: log_det_checks(doubles or subjects, solver_limit=log_det_limit),
             )
         checks += (masses := _attempt("mass", "mass", lambda: mass_checks(subjects, num_draws=num_draws)))
-        if rows is not None:
-            entropy = known if entropy is None else entropy
-            checks += _attempt(
-                "J_ML", "J_ML", lambda: likelihood_checks(_log_prob(flow, rows, context), entropy)
-            )
-        if isinstance(num_steps, int) and len(subjects) == 1:
-            checks += _attempt(
+        steps: list[Check] = []
+        if isinstance(num_steps, int) and not adaptive and len(subjects) == 1:
+            steps = _attempt(
                 "steps",
                 "number of steps",
                 lambda: step_count_checks(
-                    lambda nt: _with_steps(flow, few, nt), num_steps, masses[0].figure, rows
+                    lambda nt: subjects_of(_with_steps(flow, nt), few)[0],
+                    num_steps,
+                    masses[0].figure,
+                    rows,
+                    nt_train=getattr(flow, "nt_train", None),
                 ),
             )
+        if rows is not None:
+            entropy = known if entropy is None else entropy
+            finest = _finest(flow, steps)
+            checks += _attempt(
+                "J_ML", "J_ML", lambda: likelihood_checks(_log_prob(finest, rows, context), entropy)
+            )
+        checks += steps
     return AuditReport(_describe(flow, subjects), tuple(checks))
 
 
@@ -178,10 +189,16 @@ def _attempt(key: str, title: str, checks: Callable[[], list[Check]]) -> list[Ch
         return [Check.impossible(key, title, f"raised {type(error).__name__}: {message}".rstrip(": "))]
 
 
-def _with_steps(flow: Any, context: Tensor | None, num_steps: int) -> Subject:
+def _with_steps(flow: Any, num_steps: int) -> Any:
     twin = copy.deepcopy(flow)
     twin.nt_eval = num_steps
-    return subjects_of(twin, context)[0]
+    return twin
+
+
+def _finest(flow: Any, steps: list[Check]) -> Any:
+    """The flow with as many steps as its likelihood needs."""
+    found = [check.figure for check in steps if check.key == "converged_steps" and check.verdict == "pass"]
+    return _with_steps(flow, int(found[0])) if found and found[0] > flow.nt_eval else flow
 
 
 def _describe(flow: Any, subjects: list[Subject]) -> str:

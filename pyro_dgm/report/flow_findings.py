@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
 from pyro_dgm import plotting
 from pyro_dgm.data import Target2D
-from pyro_dgm.diagnostics import AuditReport, audit
+from pyro_dgm.diagnostics import AuditReport, StepCountWarning, audit
 from pyro_dgm.models import NormalizingFlow
 from pyro_dgm.recipes import Trial
 from pyro_dgm.report.findings import Findings
@@ -30,7 +32,9 @@ def flow_findings(trial: Trial, *, num_data: int = 20_000, seed: int = 1) -> Fin
     assert isinstance(target, Target2D)
     assert isinstance(model, NormalizingFlow)
     x = target.sample(num_data, seed=seed)
-    report = audit(model, x, entropy=target.entropy, seed=seed)
+    with warnings.catch_warnings():  # the page says in words that the curve of training flatters
+        warnings.simplefilter("ignore", StepCountWarning)
+        report = audit(model, x, entropy=target.entropy, seed=seed)
     rows = [
         *likelihood_rows(name, target, model, x),
         *audited_rows(name, target, report),

@@ -9,10 +9,10 @@ import torch
 from pyro.distributions import transforms as T
 from torch import nn
 
-from pyro_dgm.diagnostics import audit
+from pyro_dgm.diagnostics import StepCountWarning, audit
 from pyro_dgm.distributions import FlowDistribution, StandardNormal
 from pyro_dgm.errors import DataError, ShapeError
-from pyro_dgm.flows import Flow, OTFlow, RealNVP
+from pyro_dgm.flows import CNF, Flow, OTFlow, RealNVP
 from pyro_dgm.models import VAE, NormalizingFlow
 from pyro_dgm.nets import MLP
 from pyro_dgm.transforms import Bijection, Composed
@@ -334,3 +334,43 @@ def test_what_is_no_distribution_is_refused():
         audit(nn.Linear(2, 2), context=torch.zeros(2))
     with pytest.raises(ShapeError, match="batch shape is"):
         audit(FlowDistribution(StandardNormal(torch.zeros(2), (100,)), LectureFlow().transform()))
+
+
+def used_cnf(**options):
+    flow = CNF(2, hidden_dims=(8, 8), **options)
+    with torch.no_grad():
+        for p in flow.parameters():
+            p.add_(0.8 * torch.randn_like(p))
+    return flow
+
+
+def test_audit_finds_the_steps_from_which_doubling_changes_nothing():
+    flow, x = used_cnf(nt_train=16), torch.randn(500, 2)
+    nt = int(audit(flow, x)["converged_steps"].figure)
+    flow.eval()
+
+    def j_ml(nt):
+        flow.nt_eval = nt
+        return -flow().log_prob(x).mean()
+
+    assert nt > 1
+    assert abs(j_ml(2 * nt) - j_ml(nt)) < 1e-3
+    assert abs(j_ml(nt) - j_ml(nt // 2)) > 1e-3
+
+
+def test_likelihood_of_data_is_reported_at_converged_steps():
+    flow, x = used_cnf(nt_train=1, nt_eval=1), torch.randn(500, 2)
+    with pytest.warns(StepCountWarning, match="nt = 1"):
+        report = audit(flow, x)
+    assert "steps" in failed(report)
+    assert report["converged_steps"].figure > 1
+    assert abs(report["nt_1"].figure - report.J_ML) > 1e-2
+    flow.nt_eval = 64
+    assert pytest.approx(-flow.eval()().log_prob(x).mean().item(), abs=2e-3) == report.J_ML
+    assert report["training_steps"].figure == pytest.approx(report["nt_1"].figure - report.J_ML, abs=1e-3)
+
+
+def test_no_steps_are_searched_for_an_adaptive_solve():
+    report = audit(used_cnf(solver="dopri5", tolerance=1e-6))
+    assert report.passed, str(report)
+    assert "converged_steps" not in [check.key for check in report.checks]
