@@ -7,6 +7,7 @@ from pyro_dgm.flows.cnf import CNF
 from pyro_dgm.flows.composition import Composition
 from pyro_dgm.flows.ffjord import FFJORD
 from pyro_dgm.flows.flow import Flow
+from pyro_dgm.flows.from_zuko import ZukoFlow, from_zuko
 from pyro_dgm.flows.iaf import IAF
 from pyro_dgm.flows.lu_linear import LULinear
 from pyro_dgm.flows.maf import MAF
@@ -45,4 +46,6 @@ __all__ = [
     "RealNVP",
     "SumOfSquaresFlow",
     "Whitened",
+    "ZukoFlow",
+    "from_zuko",
 ]

@@ -30,6 +30,7 @@ from pyro_dgm.transforms.stick_breaking import StickBreaking
 from pyro_dgm.transforms.successive import Successive
 from pyro_dgm.transforms.sum_of_squares import SumOfSquares
 from pyro_dgm.transforms.triangular_affine import TriangularAffine
+from pyro_dgm.transforms.zuko_bijection import ZukoBijection
 
 __all__ = [
     "EULER",
@@ -73,5 +74,6 @@ __all__ = [
     "SumOfSquares",
     "Tableau",
     "TriangularAffine",
+    "ZukoBijection",
     "runge_kutta",
 ]
