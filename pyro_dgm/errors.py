@@ -14,6 +14,7 @@ __all__ = [
     "DataError",
     "MissingDataError",
     "OutputError",
+    "ProcessesDiffer",
     "PyroDGMError",
     "ShapeError",
     "SolverFailed",
@@ -61,6 +62,10 @@ class OutputError(PyroDGMError, OSError):
 
 class CheckpointError(PyroDGMError, RuntimeError):
     """A saved run that is missing, damaged, from another version, or of another architecture."""
+
+
+class ProcessesDiffer(PyroDGMError, RuntimeError):
+    """Processes that were to train one model have different models, data, options or versions."""
 
 
 class SolverFailed(PyroDGMError, RuntimeError):

@@ -6,6 +6,7 @@ from pyro_dgm.training.checkpoint import load_weights, read_config, read_extra, 
 from pyro_dgm.training.checkpoints import Checkpoints, latest_checkpoint, read_checkpoint
 from pyro_dgm.training.fitting import fit
 from pyro_dgm.training.history import History
+from pyro_dgm.training.ranks import Ranks, start_processes
 
 __all__ = [
     "AverageWeights",
@@ -14,6 +15,7 @@ __all__ = [
     "Every",
     "FitState",
     "History",
+    "Ranks",
     "check_writable",
     "fit",
     "latest_checkpoint",
@@ -22,4 +24,5 @@ __all__ = [
     "read_config",
     "read_extra",
     "save",
+    "start_processes",
 ]

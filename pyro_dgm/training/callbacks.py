@@ -27,6 +27,7 @@ class FitState:
         step: Number of updates made so far.
         values: What the last step measured: loss, grad_norm, lr and the objective's terms.
         stopping: Why no further step is to be made, or None.
+        first: Whether this is the process that writes and prints, where several train together.
     """
 
     objective: Any
@@ -34,6 +35,7 @@ class FitState:
     step: int = 0
     values: dict[str, float] = field(default_factory=dict)
     stopping: str | None = None
+    first: bool = True
 
     def stop(self, reason: str) -> None:
         """Ask for the end of training after this step; ``history.stopped`` will say the reason."""

@@ -42,6 +42,9 @@ class Checkpoints:
 
     def __init__(self, folder: str | os.PathLike[str], keep: int = 2) -> None:
         self.folder, self.keep = check_writable(folder), keep
+
+    def tidy(self) -> None:
+        """Remove what processes that were killed while writing have left."""
         with alone_in(self.folder) as alone:
             if alone:
                 for incomplete in set(self.folder.glob("step-*")) - set(_complete(self.folder).values()):

@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
 
+import pyro_dgm
 from pyro_dgm.training.batches import Source
 from pyro_dgm.training.callbacks import Callback
 from pyro_dgm.training.own_step import networks_of
+from pyro_dgm.training.ranks import Ranks
 
-__all__ = ["describe", "model_of"]
+__all__ = ["check_weights", "describe", "model_of"]
 
 
 def describe(
     objective: Any,
     source: Source,
-    learner: Any,
+    optimizer: Any,
     *,
     callbacks: Sequence[Callback] = (),
     schedule: Any = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Return what decides how a run goes: objective, data, optimiser, callbacks and options."""
-    optimizer = getattr(learner, "optimizer", None)
     return {
         "objective": f"{type(objective).__name__} of {type(model_of(objective)).__name__}",
         "data": source.fingerprint(),
-        "optimizer": type(optimizer).__name__ if isinstance(optimizer, Optimizer) else None,
+        "optimizer": _name(optimizer),
         "callbacks": [type(callback).__name__ for callback in callbacks],
-        "schedule": None if schedule is None else getattr(schedule, "__name__", type(schedule).__name__),
+        "schedule": _name(schedule),
         "threads": torch.get_num_threads(),
         **options,
     }
@@ -44,3 +45,29 @@ def model_of(objective: Any) -> nn.Module:
     if isinstance(model, nn.Module):
         return model
     return networks_of(objective)[0]
+
+
+def check_weights(objective: Any, ranks: Ranks, facts: Mapping[str, Any] | None = None) -> None:
+    """Make sure that all processes have the same weights, versions and, where they are given, facts.
+
+    Raises:
+        ProcessesDiffer: If they do not.
+    """
+    if ranks.many:
+        versions = {"torch": str(torch.__version__), "pyro_dgm": pyro_dgm.__version__}
+        ranks.check_equal({"weights": _digest(objective)[:12], **versions, **(facts or {})})
+
+
+def _name(part: Any) -> str | None:
+    if part is None or isinstance(part, type) or not hasattr(part, "__name__"):
+        return None if part is None else (part if isinstance(part, type) else type(part)).__name__
+    return str(part.__name__)
+
+
+def _digest(objective: Any) -> str:
+    digest = hashlib.sha256()
+    for network in networks_of(objective):
+        for name, tensor in network.state_dict().items():
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -9,28 +9,31 @@ from functools import partial
 from numbers import Integral
 from typing import Any
 
+import torch
 from torch import nn
 
 from pyro_dgm.training.batches import Source, as_source
-from pyro_dgm.training.budget import Budget, positive_int, positive_number
+from pyro_dgm.training.budget import Budget, positive_int
 from pyro_dgm.training.callbacks import AverageWeights, Callback, FitState, as_callbacks
-from pyro_dgm.training.description import describe, model_of
-from pyro_dgm.training.gradient_step import GradientStep, Learner, OptimizerLike
+from pyro_dgm.training.description import check_weights, describe, model_of
+from pyro_dgm.training.gradient_step import OptimizerLike
 from pyro_dgm.training.history import History
 from pyro_dgm.training.isolation import derived_seed, isolated, own_random_state
+from pyro_dgm.training.learners import DEFAULT_CLIP, DEFAULT_LR, learner_of
 from pyro_dgm.training.loop import Loop
 from pyro_dgm.training.objective import as_objective, devices_of, initialise, steps_itself, tensor_like
-from pyro_dgm.training.own_step import OwnStep
+from pyro_dgm.training.placing import compiled, place
 from pyro_dgm.training.progress import Progress
+from pyro_dgm.training.ranks import start_processes
 from pyro_dgm.training.resumable import Resumable
 from pyro_dgm.training.saver import Resume, Saver
 from pyro_dgm.training.schedules import Schedule, as_schedule
+from pyro_dgm.training.shared import shared
+from pyro_dgm.training.shuffled import Shuffled
 from pyro_dgm.training.signals import asked_to_stop, leave_if_terminated
 from pyro_dgm.training.validation import Validation
 
 __all__ = ["fit"]
-
-DEFAULT_LR, DEFAULT_CLIP = 1e-3, 10.0
 
 
 def fit(
@@ -58,6 +61,11 @@ def fit(
     resume: Resume = False,
     every: int | None = None,
     keep: int = 2,
+    accumulate: int = 1,
+    precision: str = "full",
+    compile: bool | str = False,
+    device: str | torch.device | None = None,
+    row_noise: bool = False,
 ) -> History:
     """Train an objective on data.
 
@@ -70,6 +78,9 @@ def fit(
     With ``checkpoint`` the run is saved at intervals. Killed at any moment and called again with ``resume``,
     it ends with the weights that it would have had without the break, to the bit. Ctrl-C and SIGTERM then
     finish the step and save; after SIGTERM the process exits with 143.
+
+    The same call trains on many processes, where ``torchrun`` or ``accelerate launch`` has started them: each
+    gets its part of every batch, and the update is that of the whole batch.
 
     Args:
         objective: What to train: a model with a ``guide`` or a pair ``(model, guide)``, which train by
@@ -103,6 +114,14 @@ def fit(
             data or options differ.
         every: Number of steps between checkpoints; by default half a minute or more passes between them.
         keep: Number of checkpoints to keep, besides the one with the best validation loss.
+        accumulate: Number of parts into which each batch is split, one after the other, to save memory; the
+            update is that of the whole batch.
+        precision: ``"full"``, or ``"bf16"``: the products in networks in half precision, all else in full.
+        compile: Whether to compile the networks with ``torch.compile``, or the name of its backend.
+        device: Where to train: ``"auto"`` for the accelerator if there is one, a device, or None for where
+            the networks are. They stay there.
+        row_noise: Draw noise from (seed, step, row) instead of one stream: it is then the same on one process
+            or many, and with or without ``accumulate``.
 
     Returns:
         The :class:`History` of the run.
@@ -112,6 +131,7 @@ def fit(
         ValueError: If a number is out of range, or nothing in the objective trains.
         DataError: If the data are empty or not finite.
         TrainingDiverged: If a loss or gradient is not finite; parameters are then the last finite ones.
+        ProcessesDiffer: If processes that train together have different models, data or options.
         CheckpointError: If the checkpoint to resume from is damaged, or of another run.
         OutputError: If checkpoints cannot be written, or ``checkpoint`` holds another run's.
         RuntimeError: If another thread is training.
@@ -126,8 +146,10 @@ def fit(
     """
     objective, schedule = as_objective(objective), as_schedule(schedule)
     seed, batch_size = _seed(seed), positive_int("batch_size", batch_size)
-    like = tensor_like(objective, data)
+    place(objective, device)
+    like, ranks = tensor_like(objective, data), start_processes()
     source = as_source(data, batch_size, seed, like)
+    _check_rows(source, row_noise)
     budget = Budget.of(steps, epochs, max_time, source.steps_per_epoch)
     called = _callbacks(callbacks, average, objective)
     if validation is not None:
@@ -142,34 +164,55 @@ def fit(
     if checkpoint is None and (resume or every is not None):
         raise ValueError("resume and every need checkpoint=, the folder with the checkpoints.")
 
-    devices, state = devices_of(objective), FitState(objective, History())
+    devices, state = devices_of(objective), FitState(objective, History(), first=ranks.first)
+    own_seed = seed if ranks.first else derived_seed(seed, 3, ranks.rank)
     with (
         _in_training_mode(objective),
-        isolated(seed, devices),
+        isolated(own_seed, devices),
         asked_to_stop(checkpoint is not None) as asked,
+        compiled(objective, compile),
     ):
         with own_random_state(seed, devices):
             initialise(objective, source)
-        learner, saver = _learner(objective, optimizer, lr, clip), None
-        if checkpoint is not None:
-            described = describe(
+        facts = (
+            describe(
                 objective,
                 source,
-                learner,
+                optimizer,
+                callbacks=called,
+                schedule=schedule,
                 seed=seed,
                 batch_size=batch_size,
                 lr=lr,
                 clip=clip,
                 average=average,
-                schedule=schedule,
                 steps=budget.steps,
-                callbacks=called,
+                accumulate=accumulate,
+                precision=precision,
+                row_noise=row_noise,
+                processes=ranks.size,
             )
+            if ranks.many or checkpoint is not None
+            else {}
+        )
+        check_weights(objective, ranks, facts)
+        learner = learner_of(
+            objective,
+            optimizer,
+            lr=lr,
+            clip=clip,
+            accumulate=accumulate,
+            precision=precision,
+            noise_seed=seed if row_noise else None,
+            ranks=ranks,
+        )
+        source, saver = shared(source, ranks), None
+        if checkpoint is not None:
             saver = Saver(
                 checkpoint,
                 model_of(objective),
-                Resumable(learner, source, called, devices),
-                described,
+                Resumable(learner, source, called, devices, ranks),
+                facts,
                 every=None if every is None else positive_int("every", every),
                 keep=positive_int("keep", keep),
                 resume=resume,
@@ -184,10 +227,20 @@ def fit(
             log_every=positive_int("log_every", log_every),
             saver=saver,
             asked=asked,
+            after_first=partial(check_weights, objective, ranks),
+            agree=ranks.agree,
         )
-        loop.run(state, Progress(budget.steps, progress))
+        loop.run(state, Progress(budget.steps, progress and ranks.first))
     leave_if_terminated(state.history.stopped)
     return state.history
+
+
+def _check_rows(source: Source, row_noise: bool) -> None:
+    if row_noise and not isinstance(source, Shuffled):
+        raise ValueError(
+            "row_noise needs data whose rows have numbers: a tensor, an array or a map-style Dataset, not a "
+            "DataLoader or fresh rows."
+        )
 
 
 def _callbacks(given: Any, average: float | None, objective: Any) -> list[Callback]:
@@ -205,18 +258,6 @@ def _callbacks(given: Any, average: float | None, objective: Any) -> list[Callba
 def _averages(callbacks: list[Callback], average: float | None) -> AverageWeights | None:
     first = callbacks[0] if average is not None else None
     return first if isinstance(first, AverageWeights) else None
-
-
-def _learner(objective: Any, optimizer: OptimizerLike | None, lr: float, clip: float | None) -> Learner:
-    lr, clip = positive_number("lr", lr), None if clip is None else positive_number("clip", clip)
-    if not steps_itself(objective):
-        return GradientStep(objective, optimizer, lr, clip)
-    if optimizer is not None or lr != DEFAULT_LR or clip not in (None, DEFAULT_CLIP):
-        raise ValueError(
-            f"{type(objective).__name__} steps itself, with optimisers of its own: give optimizer, lr and "
-            "clip to it rather than to fit."
-        )
-    return OwnStep(objective)
 
 
 def _seed(seed: Any) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import Any, NoReturn, Protocol
 
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from torch.optim import Adam, Optimizer
 from pyro_dgm.objectives.batch import Batch
 from pyro_dgm.training.divergence import LastGood, all_finite, diverged, find_culprit
 from pyro_dgm.training.first_step import first_loss
+from pyro_dgm.training.ranks import Ranks, part_of
+from pyro_dgm.training.within import Within
 
 __all__ = ["GradientStep", "Learner", "trainable_parameters"]
 
@@ -46,15 +49,27 @@ class GradientStep:
         optimizer: An optimiser, or a function that makes one of a list of parameters; fused Adam by default.
         lr: Learning rate of the default optimiser.
         clip: Largest global norm of the gradient; None for no clipping.
+        accumulate: Number of parts that a batch is split into, whose gradients are added up.
+        within: What the loss is computed in: precision and noise.
+        ranks: The processes that train together.
 
     Raises:
         ValueError: If nothing in the objective trains, or a parameter is not finite at the start.
     """
 
     def __init__(
-        self, objective: nn.Module, optimizer: OptimizerLike | None, lr: float, clip: float | None
+        self,
+        objective: nn.Module,
+        optimizer: OptimizerLike | None,
+        lr: float,
+        clip: float | None,
+        *,
+        accumulate: int = 1,
+        within: Within | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
-        self.objective, self.clip = objective, clip
+        self.objective, self.clip, self.accumulate = objective, clip, accumulate
+        self.within, self.ranks = within or Within(), ranks or Ranks()
         self.optimizer = _as_optimizer(optimizer, trainable_parameters(objective), lr)
         self.parameters = [
             p for group in self.optimizer.param_groups for p in group["params"] if p.requires_grad
@@ -62,7 +77,7 @@ class GradientStep:
         self._lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
         self._weights = LastGood(self.parameters)
         self._buffers = LastGood(objective.buffers())
-        self._checked = False
+        self._loss, self._checked = self.ranks.wrap(objective), False
 
     def step(self, step: int, batch: Batch) -> dict[str, float]:
         """Make one update and return loss, gradient norm, learning rate and the objective's terms.
@@ -73,21 +88,12 @@ class GradientStep:
         """
         self._buffers.keep()
         self.optimizer.zero_grad()
-        loss = self.objective(batch) if self._checked else first_loss(self.objective, batch)
-        self._checked = True
-        value = loss.item()
-        if not math.isfinite(value):
-            self._stop(step, batch, value, f"the loss is {value}")
-        loss.backward()
-        norm = self._clipped_norm(step, batch, value)
+        values = self._backward(step, batch)
+        norm = self._clipped_norm(step, batch, values["loss"])
         self._weights.keep()
         self.optimizer.step()
-        values = {"loss": value, "grad_norm": norm, "lr": self.optimizer.param_groups[0]["lr"]}
-        terms: dict[str, Tensor] | None = getattr(self.objective, "terms", None)
-        if terms:
-            for name, term in terms.items():
-                values[name] = float(term)
-        return values
+        loss = values.pop("loss")
+        return {"loss": loss, "grad_norm": norm, "lr": self.optimizer.param_groups[0]["lr"], **values}
 
     def scale_lr(self, factor: float) -> None:
         """Set the learning rates to a multiple of what they were at the start."""
@@ -98,6 +104,31 @@ class GradientStep:
         """Free the gradients and put the learning rates back."""
         self.optimizer.zero_grad()
         self.scale_lr(1.0)
+
+    def _backward(self, step: int, batch: Batch) -> dict[str, float]:
+        """Fill the gradients, part by part, and return the loss and its terms."""
+        if self.accumulate == 1:
+            return self._backward_part(step, batch, 1.0)
+        values: dict[str, float] = {}
+        parts = min(self.accumulate, len(batch.x))
+        for number in range(parts):
+            part, share = part_of(batch, number, parts)
+            with nullcontext() if number == parts - 1 else self.ranks.unsynchronised(self._loss):
+                for name, value in self._backward_part(step, part, share).items():
+                    values[name] = values.get(name, 0.0) + share * value
+        return values
+
+    def _backward_part(self, step: int, part: Batch, share: float) -> dict[str, float]:
+        with self.within.of(step, part):
+            loss = self._loss(part) if self._checked else first_loss(self._loss, part)
+            self._checked = True
+            values = {"loss": loss.item(), **_terms_of(self.objective)}
+            if self.ranks.many:
+                values = self.ranks.mean(values)
+            if not math.isfinite(values["loss"]):
+                self._stop(step, part, values["loss"], f"the loss is {values['loss']}")
+            (loss if share == 1.0 else share * loss).backward()
+        return values
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of objective and optimiser."""
@@ -158,6 +189,11 @@ def trainable_parameters(objective: nn.Module) -> list[nn.Parameter]:
         if not all_finite([parameter]):
             raise ValueError(f"parameter {name!r} is not finite before the first step. Initialise it anew.")
     return [parameter for _, parameter in named]
+
+
+def _terms_of(objective: nn.Module) -> dict[str, float]:
+    terms: dict[str, Tensor] | None = getattr(objective, "terms", None)
+    return {name: float(term) for name, term in terms.items()} if terms else {}
 
 
 def _as_optimizer(optimizer: Any, parameters: list[nn.Parameter], lr: float) -> Optimizer:

@@ -37,6 +37,8 @@ class Loop:
         log_every: Number of steps between rows of the history.
         saver: Writes and takes up checkpoints, or None.
         asked: Says whether a signal has asked for the end.
+        after_first: What to check once, after the first step.
+        agree: Makes all processes stop at the same step, from the reason that this one has.
     """
 
     def __init__(
@@ -51,10 +53,12 @@ class Loop:
         log_every: int,
         saver: Saver | None = None,
         asked: Asked = lambda: None,
+        after_first: Callable[[], None] = lambda: None,
+        agree: Callable[[str | None], str | None] = lambda reason: reason,
     ) -> None:
         self.learner, self.source, self.budget, self.schedule = learner, source, budget, schedule
         self.callbacks, self.aside, self.log_every = callbacks, aside, log_every
-        self.saver, self.asked = saver, asked
+        self.saver, self.asked, self.after_first, self.agree = saver, asked, after_first, agree
 
     def run(self, state: FitState, progress: Progress) -> None:
         """Train. Ctrl-C ends the run, which then keeps what was learned so far."""
@@ -100,6 +104,7 @@ class Loop:
             state.values = self.learner.step(step, batch)
             if step == first:
                 self._after_first(state)
+                self.after_first()
             state.step = step + 1
             seconds = time.perf_counter() - started
             if step % self.log_every == 0:
@@ -107,7 +112,9 @@ class Loop:
             if self.callbacks:
                 self._tell("on_step", state)
             progress.update(step + 1, seconds, state.values)
-            state.stopping = self.asked() or state.stopping or self.budget.over(state.step, seconds)
+            state.stopping = self.agree(
+                self.asked() or state.stopping or self.budget.over(state.step, seconds)
+            )
             if self.saver is not None:
                 self._time(state, started, started_cpu)
                 self.saver.save_if_due(state)

@@ -12,6 +12,8 @@ from torch.optim import Optimizer
 from pyro_dgm.errors import TrainingDiverged
 from pyro_dgm.objectives.batch import Batch
 from pyro_dgm.training.divergence import LastGood, diverged, find_culprit
+from pyro_dgm.training.ranks import Ranks
+from pyro_dgm.training.within import Within
 
 __all__ = ["OwnStep", "networks_of", "numbers_in"]
 
@@ -23,16 +25,23 @@ class OwnStep:
         objective: An object whose ``step(batch)`` makes one update and returns a float, or a named tuple or
             dictionary of floats; None stands for what was not measured. Its networks are the attributes that
             are ``nn.Module``s, its optimisers those in ``objective.optimizers``.
+        within: What a step is computed in: precision and noise.
+        ranks: The processes that train together. On many, the losses that the objective differentiates must
+            be its attributes ``critic_loss`` and ``generator_loss``, modules that share no parameter.
+
+    Raises:
+        TypeError: If there are many processes, and the objective has no such losses.
     """
 
-    def __init__(self, objective: Any) -> None:
-        self.objective = objective
+    def __init__(self, objective: Any, *, within: Within | None = None, ranks: Ranks | None = None) -> None:
+        self.objective, self.within, self.ranks = objective, within or Within(), ranks or Ranks()
         self._state = LastGood(_state_of(objective))
         given = getattr(objective, "optimizers", ())
         self._optimizers = (
             [o for o in given if isinstance(o, Optimizer)] if isinstance(given, tuple | list) else []
         )
         self._lrs = [[float(group["lr"]) for group in o.param_groups] for o in self._optimizers]
+        self._losses = self._wrap_losses() if self.ranks.many else {}
 
     def step(self, step: int, batch: Batch) -> dict[str, float]:
         """Let the objective make one update and return what it measured.
@@ -43,7 +52,8 @@ class OwnStep:
         """
         self._state.keep()
         try:
-            values = numbers_in(self.objective.step(batch))
+            with self.within.of(step, batch):
+                values = self.ranks.mean(numbers_in(self.objective.step(batch)))
         except TrainingDiverged:
             self._state.restore()
             raise
@@ -70,9 +80,10 @@ class OwnStep:
                 group["lr"] = lr * factor
 
     def close(self) -> None:
-        """Put the learning rates back."""
-        if self._optimizers:
-            self.scale_lr(1.0)
+        """Put the learning rates and the losses back."""
+        self._reset_lr()
+        for name, loss in self._losses.items():
+            setattr(self.objective, name, loss)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the objective's own state, or its networks and optimisers if it shows none."""
@@ -92,7 +103,23 @@ class OwnStep:
                 network.load_state_dict(weights)
             for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
-        self.close()
+        self._reset_lr()
+
+    def _reset_lr(self) -> None:
+        if self._optimizers:
+            self.scale_lr(1.0)
+
+    def _wrap_losses(self) -> dict[str, nn.Module]:
+        """Give the objective losses whose gradients are those of all processes; return its own."""
+        own = {name: getattr(self.objective, name, None) for name in ("critic_loss", "generator_loss")}
+        if not all(isinstance(loss, nn.Module) for loss in own.values()):
+            raise TypeError(
+                f"{type(self.objective).__name__} steps itself and shows no loss modules critic_loss and "
+                "generator_loss, so that several processes cannot share its gradients. Train it on one."
+            )
+        for name, loss in own.items():
+            setattr(self.objective, name, self.ranks.wrap(loss))  # type: ignore[arg-type]
+        return own  # type: ignore[return-value]
 
 
 def networks_of(objective: Any) -> list[nn.Module]:

@@ -12,6 +12,7 @@ from pyro_dgm.training.batches import Source
 from pyro_dgm.training.callbacks import Callback, FitState
 from pyro_dgm.training.gradient_step import Learner
 from pyro_dgm.training.isolation import random_states, set_random_states
+from pyro_dgm.training.ranks import Ranks
 
 __all__ = ["Resumable"]
 
@@ -27,6 +28,7 @@ class Resumable:
         source: The position in the data.
         callbacks: Best and averaged weights, and whatever else callbacks keep.
         devices: The devices whose random states count.
+        ranks: The processes that train together; each has random states of its own.
     """
 
     def __init__(
@@ -35,9 +37,10 @@ class Resumable:
         source: Source,
         callbacks: Sequence[Callback],
         devices: Iterable[torch.device] = (),
+        ranks: Ranks | None = None,
     ) -> None:
         self.learner, self.source, self.callbacks = learner, source, callbacks
-        self.devices = list(devices)
+        self.devices, self.ranks = list(devices), ranks or Ranks()
 
     def state_dict(self, state: FitState) -> dict[str, Any]:
         """Return the state after ``state.step`` steps."""
@@ -49,7 +52,7 @@ class Resumable:
             "source": self.source.state_dict(),
             "history": state.history.state_dict(),
             "callbacks": [callback.state_dict() for callback in self.callbacks],
-            "random": random_states(self.devices),
+            "random": self.ranks.gather(random_states(self.devices)),
         }
 
     def load_learner(self, saved: dict[str, Any], state: FitState) -> None:
@@ -80,7 +83,8 @@ class Resumable:
             self.source.load_state_dict(saved["source"], int(saved["step"]))
             for callback, own in zip(self.callbacks, saved["callbacks"], strict=True):
                 callback.load_state_dict(own)
-            set_random_states(saved["random"], self.devices)
+            if len(saved["random"]) == self.ranks.size:
+                set_random_states(saved["random"][self.ranks.rank], self.devices)
         except PyroDGMError:
             raise
         except Exception as error:

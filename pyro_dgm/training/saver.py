@@ -20,8 +20,8 @@ __all__ = ["Resume", "Saver"]
 
 Resume = bool | Literal["force"]
 # What must be as it was for a run to go on, and what may change with a warning.
-_FIXED = ("objective", "data", "seed", "batch_size", "optimizer", "average", "callbacks")
-_FREE = ("lr", "clip", "schedule", "steps", "threads")
+_FIXED = ("objective", "data", "seed", "batch_size", "optimizer", "average", "callbacks", "row_noise")
+_FREE = ("lr", "clip", "schedule", "steps", "accumulate", "precision", "threads", "processes")
 _SECONDS, _SHARE = 30.0, 20.0
 
 
@@ -57,6 +57,9 @@ class Saver:
     ) -> None:
         self.model, self.run, self.config, self.every, self.resume = model, run, dict(config), every, resume
         self.checkpoints = Checkpoints(folder, keep)
+        if run.ranks.first:
+            self.checkpoints.tidy()
+        run.ranks.barrier()
         if not resume and self.checkpoints.latest() is not None:
             raise OutputError(
                 f"{folder} holds the checkpoints of an earlier run. Say resume=True to go on with it, or "
@@ -80,13 +83,16 @@ class Saver:
         self._saved_step, self._saved_best = state.step, _best(state)
         return saved
 
+    def due(self, step: int) -> bool:
+        """Whether it is time to save after so many steps; the same on all processes."""
+        if self.every is not None:
+            return step % self.every == 0
+        late = time.perf_counter() - self._last >= max(_SECONDS, _SHARE * self._took)
+        return self.run.ranks.any_of([late])[0]
+
     def save_if_due(self, state: FitState) -> None:
         """Save, if it is time to. A folder that cannot be written to is a warning, and training goes on."""
-        if self.every is not None:
-            due = state.step % self.every == 0
-        else:
-            due = time.perf_counter() - self._last >= max(_SECONDS, _SHARE * self._took)
-        if not due:
+        if not self.due(state.step):
             return
         try:
             self.save(state)
@@ -113,8 +119,11 @@ class Saver:
         self._took = self._last - start
 
     def _write(self, state: FitState) -> None:
-        self.checkpoints.write(state.step, self.model, self.run.state_dict(state), self.config)
-        self.save_best(state)
+        content = self.run.state_dict(state)
+        if self.run.ranks.first:
+            self.checkpoints.write(state.step, self.model, content, self.config)
+            self.save_best(state)
+        self.run.ranks.barrier()
 
     def save_best(self, state: FitState) -> None:
         """Save the best weights, if they are better than those that were saved.
@@ -122,6 +131,8 @@ class Saver:
         Raises:
             OutputError: If they cannot be written.
         """
+        if not self.run.ranks.first:
+            return
         watching = [c for c in self.run.callbacks if isinstance(c, Validation) and c.keep_best]
         if watching and _best(state) not in (self._saved_best, -1):
             extra = {"step": state.history.best_step, "validation_loss": state.history.best_loss}

@@ -76,13 +76,17 @@ class Shuffled:
 
     def batch(self, step: int) -> Batch:
         """The batch of a step, counted from 0."""
+        return self.at(self.index(step))
+
+    def index(self, step: int) -> Tensor:
+        """The numbers of the rows of a step."""
         assert self.steps_per_epoch is not None
         epoch, position = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             generator = torch.Generator().manual_seed(derived_seed(self.seed, epoch))
             self._epoch, self._order = epoch, torch.randperm(self.size, generator=generator)
         start = position * self.batch_size
-        return self._at(self._order[start : start + self.batch_size])
+        return self._order[start : start + self.batch_size]
 
     def state_dict(self) -> dict[str, Any]:
         """Return nothing: the rows of a step are a function of seed and step."""
@@ -96,14 +100,15 @@ class Shuffled:
         digest = hashlib.sha256()
         for tensor in self._content:
             digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
         return f"{self.size} rows{f', sha256 {digest.hexdigest()[:16]}' if self._content else ''}"
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """All rows once, in their own order: for evaluation."""
         for index in torch.arange(self.size).split(batch_size):
-            yield self._at(index)
+            yield self.at(index)
 
-    def _at(self, index: Tensor) -> Batch:
+    def at(self, index: Tensor) -> Batch:
+        """The batch of the rows of these numbers."""
         batch = as_batch_like(self.pick(index), self.like)
         return Batch(batch.x, batch.context, index, self.size)
