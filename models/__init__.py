@@ -6,18 +6,22 @@ if __name__ != "pyro_dgm.models":
         "Write 'from pyro_dgm import models' or 'from pyro_dgm.models import ...' instead."
     )
 
+from pyro_dgm.models.autoencoder import Autoencoder
 from pyro_dgm.models.generative_model import Capabilities, GenerativeModel, evaluating
 from pyro_dgm.models.implicit_generator import ImplicitGenerator
+from pyro_dgm.models.imputation import impute
 from pyro_dgm.models.inverse_problem import InverseProblem
 from pyro_dgm.models.normalizing_flow import NormalizingFlow
 from pyro_dgm.models.vae import VAE
 
 __all__ = [
     "VAE",
+    "Autoencoder",
     "Capabilities",
     "GenerativeModel",
     "ImplicitGenerator",
     "InverseProblem",
     "NormalizingFlow",
     "evaluating",
+    "impute",
 ]

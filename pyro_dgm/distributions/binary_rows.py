@@ -11,6 +11,7 @@ from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
 from pyro_dgm.distributions.standard_base import Shape
+from pyro_dgm.errors import DataError
 
 __all__ = ["BinaryRows"]
 
@@ -72,12 +73,24 @@ class BinaryRows(TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """The log-mass of rows, in nats."""
         if self._validate_args:
+            self._check_range(value)
             self._validate_sample(value)
         by_entry = self.logits * value + logsigmoid(-self.logits)
         if self._entries is not None:
             by_entry = by_entry.where(self._entries, by_entry.new_zeros(()))
         rank = len(self.event_shape)
         return by_entry.flatten(-rank).sum(-1) if rank else by_entry
+
+    def _check_range(self, value: Tensor) -> None:
+        """Say what pixels of 8 bits, the usual mistake, look like."""
+        if not value.numel() or (value.min() >= 0 and value.max() <= 1):
+            return
+        low, high = value.min().item(), value.max().item()
+        raise DataError(
+            f"the rows are outside the support of a Bernoulli likelihood: entries must be 0 or 1, but lie "
+            f"between {low:g} and {high:g}. Divide images of 8 bits by 255 and binarise them (the data sets "
+            f"take binarize=), or choose DiscretizedLogisticMixture or ContinuousBernoulli for grey pixels."
+        )
 
     @property
     def mean(self) -> Tensor:

@@ -4,6 +4,7 @@ from pyro_dgm.metrics.energy import energy_distance, real_floor
 from pyro_dgm.metrics.estimate import Estimate
 from pyro_dgm.metrics.importance import log_weights
 from pyro_dgm.metrics.likelihood import LikelihoodEstimate, importance_log_likelihood
+from pyro_dgm.metrics.tail_index import tail_index
 
 __all__ = [
     "Estimate",
@@ -12,4 +13,5 @@ __all__ = [
     "importance_log_likelihood",
     "log_weights",
     "real_floor",
+    "tail_index",
 ]

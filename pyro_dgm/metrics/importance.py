@@ -10,11 +10,14 @@ import pyro
 import torch
 from pyro import poutine
 from pyro.poutine.util import prune_subsample_sites
-from torch import Tensor, nn
+from torch import Size, Tensor, nn
 
 from pyro_dgm.data.rows import as_rows
+from pyro_dgm.distributions import FlowDistribution
 from pyro_dgm.errors import DataError, ShapeError
+from pyro_dgm.models import VAE
 from pyro_dgm.models.generative_model import evaluating
+from pyro_dgm.objectives.latent_bound import is_direct
 
 __all__ = ["log_weights"]
 
@@ -26,7 +29,7 @@ def log_weights(
     num_samples: int,
     *,
     context: Tensor | None = None,
-    chunk: int = 16384,
+    chunk: int = 4096,
     vectorize: bool = True,
 ) -> Tensor:
     """Log importance weights log p(x, z) - log q(z | x) of samples from the guide, for each row.
@@ -54,6 +57,9 @@ def log_weights(
     arguments = (x,) if context is None else (x, context)
     at_once = max(1, chunk // len(x)) if vectorize else 1
     passes = []
+    if isinstance(model, VAE) and is_direct(model, guide):
+        with torch.no_grad(), evaluating(model), _held(guide):
+            return _finite(_of_vae(model, guide, arguments, num_samples, at_once))
     with torch.no_grad(), _held(model), _held(guide):
         for done in range(0, num_samples, at_once):
             num = min(at_once, num_samples - done)
@@ -64,11 +70,36 @@ def log_weights(
                 replayed = poutine.replay(model, trace=guide_trace)
                 model_trace = poutine.trace(replayed).get_trace(*arguments)
             passes.append(_log_joint(model_trace, num, len(x)) - _log_joint(guide_trace, num, len(x)))
-    weights = torch.cat(passes)
+    return _finite(torch.cat(passes))
+
+
+def _of_vae(model: VAE, guide: Any, arguments: tuple[Tensor, ...], num_samples: int, at_once: int) -> Tensor:
+    """The same for a VAE and its amortized guide, whose encoder is then called once."""
+    x, context = arguments[0], arguments[1] if len(arguments) > 1 else None
+    posterior, prior = guide.posterior(x, context), model.prior(context)
+    passes = []
+    for done in range(0, num_samples, at_once):
+        shape = Size([min(at_once, num_samples - done)])
+        if isinstance(posterior, FlowDistribution):
+            z, log_q = posterior.rsample_and_log_prob(shape)
+        else:
+            z = posterior.sample(shape)
+            log_q = posterior.log_prob(z)
+        passes.append(prior.log_prob(z).double() + model.log_likelihood(x, z, context) - log_q)
+    return torch.cat(passes)
+
+
+def _finite(weights: Tensor) -> Tensor:
+    """Return weights none of which is NaN.
+
+    Raises:
+        DataError: If one is.
+    """
     if weights.isnan().any():
         rows = weights.isnan().any(0).nonzero().flatten().tolist()
         raise DataError(
-            f"log p(x, z) - log q(z | x) is NaN in {len(rows)} of {len(x)} rows, first in row {rows[0]}."
+            f"log p(x, z) - log q(z | x) is NaN in {len(rows)} of {weights.shape[1]} rows, first in row "
+            f"{rows[0]}."
         )
     return weights
 

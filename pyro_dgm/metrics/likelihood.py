@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pyro_dgm.errors import DataError
 from pyro_dgm.metrics.importance import log_weights
+from pyro_dgm.metrics.tail_index import tail_index
 from pyro_dgm.models.generative_model import seeded
 
 __all__ = ["LikelihoodEstimate", "importance_log_likelihood"]
@@ -26,11 +27,14 @@ class LikelihoodEstimate:
         ess: Effective number of importance samples of each row, between 1 and ``num_samples``. Where it is
             small a few samples carry the estimate, which then lies well below log p(x).
         num_samples: Number ``K`` of importance samples of each row.
+        k_hat: Tail index of the weights of each row, see :func:`~pyro_dgm.metrics.tail_index.tail_index`:
+            where it is above 0.7, more samples would still move the estimate.
     """
 
     log_prob: Tensor
     ess: Tensor
     num_samples: int
+    k_hat: Tensor
 
     @property
     def mean(self) -> float:
@@ -50,7 +54,7 @@ class LikelihoodEstimate:
         return (
             f"{self.mean:.3f} ± {self.standard_error:.3f} nats per row ({len(self.log_prob)} rows, "
             f"K={self.num_samples} importance samples, of which effective: median {self.ess.median():.1f}, "
-            f"least {self.ess.min():.1f})"
+            f"least {self.ess.min():.1f}; k-hat above 0.7 in {(self.k_hat > 0.7).double().mean():.0%})"
         )
 
 
@@ -61,7 +65,7 @@ def importance_log_likelihood(
     num_samples: int,
     guide: Callable[..., Any] | None = None,
     context: Tensor | None = None,
-    chunk: int = 16384,
+    chunk: int = 4096,
     seed: int | None = None,
 ) -> LikelihoodEstimate:
     r"""Estimate log p(x) of each row with the guide as the proposal.
@@ -111,6 +115,6 @@ def importance_log_likelihood(
             log_sum = weights.logsumexp(0)
             # Kish's (sum w)^2 / sum w^2; none at all where every weight is zero
             ess = (2 * log_sum - (2 * weights).logsumexp(0)).exp().nan_to_num(0.0)
-            parts.append(torch.stack([log_sum - math.log(num_samples), ess]))
-    log_prob, ess = torch.cat(parts, 1)
-    return LikelihoodEstimate(log_prob, ess, num_samples)
+            parts.append(torch.stack([log_sum - math.log(num_samples), ess, tail_index(weights)]))
+    log_prob, ess, k_hat = torch.cat(parts, 1)
+    return LikelihoodEstimate(log_prob, ess, num_samples, k_hat)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
-from pyro_dgm.errors import UnknownNameError
+from pyro_dgm.errors import ShapeError, UnknownNameError
 
 __all__ = ["Norm", "norm_layer"]
 
@@ -31,9 +31,23 @@ def norm_layer(norm: Norm | None, channels: int) -> nn.Module:
     if norm is None:
         return nn.Identity()
     if norm == "batch":
-        return nn.BatchNorm2d(channels)
+        return _BatchNorm(channels)
     if norm == "group":
         return nn.GroupNorm(channels // 8 if channels % 8 == 0 else 1, channels)
     if norm == "layer":
         return nn.GroupNorm(1, channels)
     raise UnknownNameError.of("norm", str(norm), ["batch", "group", "layer", "None"])
+
+
+class _BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation that does not pretend to normalise over a batch of one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise images ``(n, C, H, W)``."""
+        if self.training and len(x) == 1:
+            raise ShapeError(
+                "batch normalisation in training mode needs more than one row, but the batch has one: its "
+                "statistics would be those of that row. Choose a batch_size that leaves no single row over, "
+                "build the network with norm='group', or call .eval() first."
+            )
+        return super().forward(x)

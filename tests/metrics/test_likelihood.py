@@ -10,10 +10,11 @@ from torch import nn
 from torch.testing import assert_close
 
 from pyro_dgm.errors import DataError, ShapeError
-from pyro_dgm.flows import RealNVP
-from pyro_dgm.guides import AmortizedNormal
+from pyro_dgm.flows import IAF, RealNVP
+from pyro_dgm.guides import AmortizedFlow, AmortizedNormal
 from pyro_dgm.metrics import importance_log_likelihood, log_weights
 from pyro_dgm.models import VAE, NormalizingFlow
+from pyro_dgm.nets import MLPDecoder, MLPEncoder
 
 LOADINGS, NOISE = torch.tensor([[1.0, 0.5], [-0.5, 1.0], [0.0, 0.0]]).double(), 0.7
 ROWS = torch.randn(6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.double)
@@ -193,3 +194,21 @@ def test_what_cannot_be_estimated_is_refused():
         importance_log_likelihood(model, ROWS[:0], guide=exact_guide, num_samples=2)
     with pytest.raises(DataError, match="x has 3 entries that are not finite"):
         importance_log_likelihood(model, torch.full((1, 3), math.nan), guide=exact_guide, num_samples=2)
+
+
+@pytest.mark.parametrize("posterior", ["normal", "flow"])
+def test_the_weights_of_a_vae_are_those_of_its_programs(posterior):
+    class Recorded(VAE):
+        """A forward of its own: traced."""
+
+        def forward(self, x=None, context=None, **kwargs):
+            return super().forward(x, context, **kwargs)
+
+    encoder, x = MLPEncoder((4,), 2), torch.bernoulli(torch.full((3, 4), 0.5)).double()
+    guide = AmortizedNormal(encoder) if posterior == "normal" else AmortizedFlow(encoder, IAF(2))
+    decoder, found = MLPDecoder(2, (4,)), []
+    for kind in (VAE, Recorded):
+        torch.manual_seed(0)
+        vae = kind(decoder, 2, guide=guide).double()
+        found.append(log_weights(vae, guide, x, 7, chunk=9))
+    assert_close(*found)
