@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from pyro_dgm.nets.conv_encoder import check_image_shape, check_images
+from pyro_dgm.nets.leaky_relu import LeakyReLU
 from pyro_dgm.nets.norm import Norm, norm_layer
 
 __all__ = ["ConvCritic"]
@@ -58,10 +59,10 @@ class ConvCritic(nn.Module):
         self.layers = nn.Sequential(
             nn.Conv2d(channels, width, 4, stride=2, padding=1),
             norm_layer(norm, width),
-            nn.LeakyReLU(0.2),
+            LeakyReLU(0.2),
             nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
             norm_layer(norm, 2 * width),
-            nn.LeakyReLU(0.2),
+            LeakyReLU(0.2),
             nn.Flatten(),
             nn.Linear(2 * width * (height // 4) * (columns // 4), 1),
         )

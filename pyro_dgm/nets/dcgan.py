@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pyro_dgm.errors import ShapeError
 from pyro_dgm.nets.conv_encoder import check_images
+from pyro_dgm.nets.leaky_relu import LeakyReLU
 from pyro_dgm.nets.norm import Norm, norm_layer
 from pyro_dgm.nets.output import Output, squashing
 
@@ -137,10 +138,10 @@ class DCGANCritic(nn.Module):
         channels, height, columns = data_shape
         self.data_shape = (channels, height, columns)
         widths = [width * 2**i for i in range(number)]
-        layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, stride=2, padding=1), LeakyReLU(0.2)]
         for narrow, wide in pairwise(widths):
             convolution = nn.Conv2d(narrow, wide, 4, stride=2, padding=1, bias=norm is None)
-            layers += [convolution, norm_layer(norm, wide), nn.LeakyReLU(0.2)]
+            layers += [convolution, norm_layer(norm, wide), LeakyReLU(0.2)]
         layers.append(nn.Conv2d(widths[-1], 1, (height // 2**number, columns // 2**number)))
         self.layers = nn.Sequential(*layers)
         _initialise(self)

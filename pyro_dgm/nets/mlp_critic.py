@@ -9,6 +9,7 @@ from math import prod
 from torch import Tensor, nn
 
 from pyro_dgm.errors import ShapeError
+from pyro_dgm.nets.leaky_relu import LeakyReLU
 from pyro_dgm.nets.mlp import MLP
 
 __all__ = ["MLPCritic"]
@@ -36,7 +37,7 @@ class MLPCritic(nn.Module):
     def __init__(self, data_shape: Sequence[int], hidden_dims: Sequence[int] = (256, 256)) -> None:
         super().__init__()
         self.data_shape = tuple(data_shape)
-        self.mlp = MLP(prod(self.data_shape), 1, hidden_dims, activation=partial(nn.LeakyReLU, 0.2))
+        self.mlp = MLP(prod(self.data_shape), 1, hidden_dims, activation=partial(LeakyReLU, 0.2))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return one score for each of the rows ``x``."""

@@ -16,6 +16,7 @@ from pyro_dgm.nets import (
     WithReference,
     with_spectral_norm,
 )
+from pyro_dgm.nets.leaky_relu import LeakyReLU
 from pyro_dgm.nets.row_mixing import mixing_part, treats_rows_alone
 from pyro_dgm.objectives.penalties import slope_at
 
@@ -113,3 +114,33 @@ def test_networks_that_mix_rows_are_known():
 
     assert mixing_part(Foreign()) is None
     assert not treats_rows_alone(Foreign())
+
+
+def test_leaky_relu_is_torchs_with_the_penaltys_gradient_and_without_its_pass_of_zeros():
+    ours = nn.Sequential(nn.Linear(3, 8), LeakyReLU(0.2), nn.Linear(8, 1), nn.Flatten(0)).double()
+    torchs = nn.Sequential(ours[0], nn.LeakyReLU(0.2), ours[2], ours[3])
+    x = torch.randn(16, 3).double()
+    x[0] = 0.0
+    assert_close(ours(x), torchs(x))
+    weight, bias = ours[0].weight, ours[0].bias
+    gradients = [
+        (
+            torch.autograd.grad(network(x).square().sum(), (weight, bias)),
+            torch.autograd.grad(slope_at(network, x).square().sum(), weight),
+        )
+        for network in (ours, torchs)
+    ]
+    assert_close(*gradients)
+    (unused,) = torch.autograd.grad(slope_at(ours, x).sum(), bias, allow_unused=True)
+    assert unused is None  # a bias does not change the slope, and the graph knows it
+
+
+def test_leaky_relu_has_its_derivatives_and_works_under_vmap():
+    layer = LeakyReLU(0.2)
+    x = torch.randn(5, 3, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(layer, x)
+    assert torch.autograd.gradgradcheck(layer, x)
+    slopes = torch.vmap(torch.func.grad(lambda row: layer(row).sum()))(x.detach())
+    assert_close(slopes, torch.where(x > 0, 1.0, 0.2).double())
+    with pytest.raises(ValueError, match="above 0"):
+        LeakyReLU(0.0)

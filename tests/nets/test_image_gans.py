@@ -7,6 +7,7 @@ from torch.testing import assert_close
 
 from pyro_dgm.errors import ShapeError
 from pyro_dgm.nets import DCGANCritic, DCGANGenerator, ResNetCritic, ResNetGenerator
+from pyro_dgm.nets.leaky_relu import LeakyReLU
 
 SHAPES = [(1, 8, 8), (3, 16, 32), (1, 28, 28), (3, 64, 64)]
 
@@ -36,7 +37,7 @@ def test_critics_score_each_row_by_itself_without_batch_normalisation(critic, sh
 
 def test_dcgan_starts_from_normal_weights_and_has_no_norm_at_its_ends():
     critic, generator = DCGANCritic(), DCGANGenerator()
-    assert [type(part) for part in critic.layers[:2]] == [nn.Conv2d, nn.LeakyReLU]
+    assert [type(part) for part in critic.layers[:2]] == [nn.Conv2d, LeakyReLU]
     assert isinstance(generator.layers[-1], nn.Tanh)
     assert isinstance(generator.layers[-2], nn.ConvTranspose2d)
     for layer in (critic.layers[2], generator.layers[3]):
