@@ -8,8 +8,8 @@ in one interleaved run. A step is one update of the generator with its critic up
 * WGAN-GP: a critic without normalisation, Adam, penalty of weight 10, five critic updates.
 
 Each is played three ways: ``lecture``, the plain loop of the lecture's scripts on plain networks (without its
-logging and plots), to which the textbook penalty is added for WGAN-GP; ``hand``, a loop by an expert on this
-package's networks: no graph of the generator in a critic update, a frozen critic in the generator's, losses on
+logging and plots), plus the textbook penalty for WGAN-GP; ``hand``, a loop by an expert on this
+package's networks: no graph of the generator in a critic update, a frozen critic in its own, losses on
 logits, one pass for real and generated rows where the critic has no batch normalisation, fused or batched
 optimisers; ``ours``, :class:`pyro_dgm.objectives.Adversarial` on the same networks, with its checks, readings
 and a slope measured every 100 steps.

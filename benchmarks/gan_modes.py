@@ -26,7 +26,7 @@ from pyro_dgm.nets import MLPCritic, MLPDecoder
 from pyro_dgm.objectives import Adversarial, GradientPenalty, HeldOutCoverage, Watch
 from pyro_dgm.training.schedules import constant_then_linear
 
-SD, NUM = 0.1, 10_000
+SD, NUM, LR = 0.1, 10_000, 1e-3
 RESULTS = Path(__file__).parent / "results" / "gan_modes.md"
 
 
@@ -44,7 +44,7 @@ def grid() -> Tensor:
 
 TARGETS: dict[str, Callable[[], Tensor]] = {"8 on a ring": ring, "25 on a grid": grid}
 RECIPES = {
-    "wgan-gp": {"loss": "wasserstein", "penalty": GradientPenalty, "weight": 0.1, "target": 1.0, "k": 2},
+    "wgan-gp": {"loss": "wasserstein", "penalty": GradientPenalty, "weight": 0.1, "target": 1.0, "k": 3},
     "zero-centred": {
         "loss": "non-saturating",
         "penalty": GradientPenalty,
@@ -65,8 +65,8 @@ def new_game(recipe: str, centres: Tensor) -> Adversarial:
     chosen = RECIPES[recipe]
     scale = float(centres.abs().max())
     model = ImplicitGenerator(nn.Sequential(MLPDecoder(2, (2,), (128, 128, 128)), _Scale(scale)), 2)
-    critic = nn.Sequential(_Scale(1 / scale), MLPCritic((2,), (128, 128, 128)))
-    pair = tuple(Adam(net.parameters(), 1e-3, betas=(0.0, 0.9), fused=True) for net in (model, critic))
+    critic = MLPCritic((2,), (128, 128, 128))
+    pair = tuple(Adam(net.parameters(), LR, betas=(0.0, 0.9), fused=True) for net in (model, critic))
     return Adversarial(
         model,
         critic,
@@ -116,7 +116,7 @@ def run(target: str, recipe: str, seed: int, steps: int) -> tuple[str, bool]:
     coverage = 0.0
     for step in range(steps):
         for optimizer in game.optimizers:
-            optimizer.param_groups[0]["lr"] = 1e-3 * constant_then_linear(step / steps)
+            optimizer.param_groups[0]["lr"] = LR * constant_then_linear(step / steps)
         coverage = game.step(draw(centres, 256)).coverage or coverage
     seconds = time.process_time() - start
     modes, close = found(game.averaged.sample(NUM, seed=0), centres)  # type: ignore[operator]
