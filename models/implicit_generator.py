@@ -141,6 +141,10 @@ class ImplicitGenerator(GenerativeModel):
             g = self.generate(z, context)
             return pyro.deterministic("x", g, event_dim=len(self.data_shape))
 
+    def draw(self, n: int, context: Tensor | None = None) -> Tensor:
+        """Draw ``n`` rows with gradients, beside Pyro: the same rows as ``self(num=n)``, at less cost."""
+        return self.generate(self.prior().rsample(torch.Size([n])), context)
+
     def rsample(self, n: int, *, context: Tensor | None = None) -> Tensor:
         """Draw ``n`` rows with gradients, in the mode the generator is in: what training uses."""
         with poutine.block(), unregistered():

@@ -36,7 +36,7 @@ class LeakyReLU(nn.LeakyReLU):
         """Return the entries, those below zero times ``negative_slope``."""
         if not input.requires_grad:
             return leaky_relu(input, self.negative_slope)
-        return _Leaky.apply(input, self.negative_slope)  # type: ignore[no-any-return, no-untyped-call]
+        return _Leaky.apply(input, self.negative_slope)  # type: ignore[no-any-return]
 
 
 class _Leaky(Function):
@@ -54,7 +54,7 @@ class _Leaky(Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (output,) = ctx.saved_tensors
-        return _Gradient.apply(gradient, output.detach(), ctx.slope), None  # type: ignore[no-untyped-call]
+        return _Gradient.apply(gradient, output.detach(), ctx.slope), None
 
 
 class _Gradient(Function):
@@ -75,4 +75,4 @@ class _Gradient(Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (output,) = ctx.saved_tensors
-        return _Gradient.apply(gradient, output, ctx.slope), None, None  # type: ignore[no-untyped-call]
+        return _Gradient.apply(gradient, output, ctx.slope), None, None

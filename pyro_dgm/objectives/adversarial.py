@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import get_total_norm
 from torch.optim import Adam, Optimizer
 
 from pyro_dgm.errors import TrainingDiverged
@@ -207,7 +206,8 @@ class Adversarial:
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         own = [p for group in optimizer.param_groups for p in group["params"]]
-        norm = get_total_norm([p.grad for p in own if p.grad is not None])
+        norms = torch._foreach_norm([p.grad for p in own if p.grad is not None])
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
         self._check_finite(player, "gradient", norm, loss)
         return float(norm)
 

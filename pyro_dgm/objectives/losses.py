@@ -47,9 +47,9 @@ class AdversarialLoss:
         """The scores in the form in which people read them; a discriminator's are probabilities."""
         return scores
 
-    def js_bound(self, real: Tensor, fake: Tensor) -> Tensor:
-        """A lower bound of the JS divergence in nats, up to sampling error; NaN without probabilities."""
-        return real.new_full((), math.nan)
+    def js_bound(self, real: Tensor, fake: Tensor) -> Tensor | None:
+        """A lower bound of the JS divergence in nats, up to sampling error; None without probabilities."""
+        return None
 
     def critic_of_rows(self, real: Tensor, fake: Tensor, x: Tensor, g: Tensor) -> Tensor:
         """The critic's loss, given the rows ``x`` and ``g`` beside their scores."""

@@ -11,6 +11,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from pyro_dgm.errors import DataError, ShapeError
+from pyro_dgm.models import ImplicitGenerator
 from pyro_dgm.naming import unregistered
 from pyro_dgm.nets.row_mixing import treats_rows_alone
 from pyro_dgm.objectives.batch import Batch
@@ -33,6 +34,10 @@ class Fakes:
     def __call__(self, batch: Batch) -> Tensor:
         """Return rows of the shape of ``batch.x``, with gradients where they are enabled."""
         conditions = {} if batch.context is None else {"context": batch.context}
+        if _is_plain(self.model):
+            fake = self.model.draw(len(batch.x), **conditions)  # type: ignore[operator]
+            self._check(fake, batch, {})
+            return fake  # type: ignore[no-any-return]
         with pyro.get_param_store().scope() as store, poutine.block(), unregistered():
             fake = self.model(num=len(batch.x), **conditions)
         self._check(fake, batch, store["params"])
@@ -79,20 +84,20 @@ class CriticTerms(NamedTuple):
     Attributes:
         loss: What the critic minimises: minus its value, plus the penalties.
         value: What it would maximise without penalties.
-        penalty: Sum of the weighted penalties.
-        slope: Largest gradient norm that a penalty met, NaN without penalties.
+        penalty: Sum of the weighted penalties; None without any.
+        slope: Largest gradient norm that a penalty met; None if none met one.
         real: Mean readout of real rows.
         fake: Mean readout of generated rows.
-        js_bound: Lower bound of the JS divergence, NaN in games without probabilities.
+        js_bound: Lower bound of the JS divergence, None in games without probabilities.
     """
 
     loss: Tensor
     value: Tensor
-    penalty: Tensor
-    slope: Tensor
+    penalty: Tensor | None
+    slope: Tensor | None
     real: Tensor
     fake: Tensor
-    js_bound: Tensor
+    js_bound: Tensor | None
 
 
 class CriticLoss(nn.Module):
@@ -131,8 +136,8 @@ class CriticLoss(nn.Module):
             return CriticTerms(
                 loss,
                 -against.detach(),
-                sum((term.loss.detach() for term in terms), torch.zeros_like(against)),
-                _largest_slope(terms, against),
+                torch.stack([term.loss.detach() for term in terms]).sum() if terms else None,
+                _largest_slope(terms),
                 self.loss.readout(on_real).mean(),
                 self.loss.readout(on_fake).mean(),
                 self.loss.js_bound(on_real, on_fake),
@@ -200,6 +205,11 @@ def _perturbed(rows: Tensor, regularisers: Sequence[Regulariser]) -> Tensor:
     return rows
 
 
-def _largest_slope(terms: Sequence[Penalty], like: Tensor) -> Tensor:
+def _largest_slope(terms: Sequence[Penalty]) -> Tensor | None:
     slopes = [term.slope for term in terms if term.slope is not None]
-    return torch.stack(slopes).max() if slopes else torch.full_like(like, torch.nan)
+    return torch.stack(slopes).max() if slopes else None
+
+
+def _is_plain(model: nn.Module) -> bool:
+    """Whether the model is known to draw as its ``draw`` does, so that Pyro's handlers can be spared."""
+    return type(model) is ImplicitGenerator and not (model._forward_hooks or model._forward_pre_hooks)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -54,17 +53,17 @@ class AdversarialLosses(NamedTuple):
         generator_gradient: float | None = None,
     ) -> AdversarialLosses:
         """Read the critic's terms off the device, all at once."""
-        numbers = torch.stack([t.detach() for t in terms]).tolist()
-        loss, value, penalty, slope, real, fake, js_bound = numbers
+        measured = {name: t.detach() for name, t in terms._asdict().items() if t is not None}
+        numbers = dict(zip(measured, torch.stack(list(measured.values())).tolist(), strict=True))
         return cls(
-            loss,
+            numbers["loss"],
             generator,
-            value,
-            penalty,
-            None if math.isnan(slope) else slope,
-            real,
-            fake,
+            numbers["value"],
+            numbers.get("penalty", 0.0),
+            numbers.get("slope"),
+            numbers["real"],
+            numbers["fake"],
             critic_gradient,
             generator_gradient,
-            None if math.isnan(js_bound) else js_bound,
+            numbers.get("js_bound"),
         )

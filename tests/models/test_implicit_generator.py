@@ -147,3 +147,15 @@ def test_a_twin_draws_the_same_under_a_name_of_its_own(twin):
 
 def test_dtype_follows_the_module():
     assert gan().double().sample(2).dtype == torch.double
+
+
+@pytest.mark.parametrize("context_dim", [0, 3])
+def test_draws_beside_pyro_are_those_of_the_model(context_dim):
+    model = ImplicitGenerator(MLP(2, 4, (8,), context_dim=context_dim), 2, data_shape=(4,)).double()
+    context = torch.randn(7, context_dim, dtype=torch.double) if context_dim else None
+    torch.manual_seed(1)
+    drawn = model.draw(7, context)
+    torch.manual_seed(1)
+    assert_close(model(context=context, num=7), drawn, rtol=0, atol=0)
+    drawn.sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
