@@ -2,6 +2,7 @@
 
 from pyro_dgm.distributions.discretized_logistic import DiscretizedLogistic
 from pyro_dgm.distributions.divergences import kl_by_dimension  # registers closed forms
+from pyro_dgm.distributions.energies import Energy
 from pyro_dgm.distributions.flow_distribution import FlowDistribution
 from pyro_dgm.distributions.gaussian_ring import GaussianRing
 from pyro_dgm.distributions.implicit_distribution import ImplicitDistribution
@@ -18,6 +19,7 @@ from pyro_dgm.distributions.vamp_prior import VampPrior
 
 __all__ = [
     "DiscretizedLogistic",
+    "Energy",
     "FlowDistribution",
     "GaussianRing",
     "ImplicitDistribution",

@@ -20,6 +20,7 @@ from pyro_dgm.flows.planar import Planar
 from pyro_dgm.flows.polynomial import BernsteinFlow, SumOfSquaresFlow
 from pyro_dgm.flows.radial import Radial
 from pyro_dgm.flows.real_nvp import RealNVP
+from pyro_dgm.flows.sylvester import Sylvester
 from pyro_dgm.flows.whitened import Whitened
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "Radial",
     "RealNVP",
     "SumOfSquaresFlow",
+    "Sylvester",
     "Whitened",
     "ZukoFlow",
     "from_zuko",

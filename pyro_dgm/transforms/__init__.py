@@ -29,6 +29,7 @@ from pyro_dgm.transforms.solver import FixedSteps, Solver
 from pyro_dgm.transforms.stick_breaking import StickBreaking
 from pyro_dgm.transforms.successive import Successive
 from pyro_dgm.transforms.sum_of_squares import SumOfSquares
+from pyro_dgm.transforms.sylvester import SylvesterTransform
 from pyro_dgm.transforms.triangular_affine import TriangularAffine
 from pyro_dgm.transforms.zuko_bijection import ZukoBijection
 
@@ -72,6 +73,7 @@ __all__ = [
     "StickBreaking",
     "Successive",
     "SumOfSquares",
+    "SylvesterTransform",
     "Tableau",
     "TriangularAffine",
     "ZukoBijection",

@@ -25,6 +25,7 @@ from pyro_dgm.flows import (
     Radial,
     RealNVP,
     SumOfSquaresFlow,
+    Sylvester,
     Whitened,
 )
 
@@ -89,6 +90,9 @@ CASES = {
     "unaf-2d": lambda: UNAF(2, num_layers=1, hidden_dims=(8,), num_signals=3, integrand_dims=(8,)),
     "bernstein-2d": lambda: BernsteinFlow(2, num_layers=2, hidden_dims=(8,), degree=6),
     "sum-of-squares-3d-context": lambda: SumOfSquaresFlow(3, context_dim=2, num_layers=2, hidden_dims=(8,)),
+    "sylvester-1d": lambda: Sylvester(1, num_layers=2),
+    "sylvester-2d-context": lambda: Sylvester(2, context_dim=3, num_layers=2, hidden_dims=(8,)),
+    "sylvester-5d": lambda: Sylvester(5, num_layers=2, num_units=3),
     "positive-1d": lambda: RealNVP(1, num_layers=2, hidden_dims=(8,), support=constraints.positive),
     "interval-2d-context": lambda: MAF(
         2, 3, num_layers=2, hidden_dims=(8,), support=constraints.interval(-1, 3)
