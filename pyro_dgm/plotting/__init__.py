@@ -6,6 +6,7 @@ No function touches ``pyplot`` or Matplotlib's global settings: figures need no 
 from pyro_dgm.plotting.curves import training_curve
 from pyro_dgm.plotting.density import Window, density, density_grid
 from pyro_dgm.plotting.images import image_grid, reconstructions
+from pyro_dgm.plotting.motion import density_over_time, vector_field
 from pyro_dgm.plotting.paths import paths
 from pyro_dgm.plotting.points import latent_image, latent_scatter, samples
 from pyro_dgm.plotting.style import figure_of, png_bytes, styled
@@ -14,6 +15,7 @@ __all__ = [
     "Window",
     "density",
     "density_grid",
+    "density_over_time",
     "figure_of",
     "image_grid",
     "latent_image",
@@ -24,4 +26,5 @@ __all__ = [
     "samples",
     "styled",
     "training_curve",
+    "vector_field",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -113,6 +114,16 @@ class ContinuousTransform(Bijection):
         super().__init__()
         self.velocity, self.solver, self.context = velocity, solver, context
         self.trace, self.costs, self.adjoint = trace, costs, adjoint
+        self.ends = (velocity.base_time, velocity.data_time)
+
+    def part(self, share: float) -> ContinuousTransform:
+        """Return the solve that stops at this share of the time: its density is that of points on the way."""
+        if not 0 < share <= 1:
+            raise ValueError(f"part needs a share of the time in (0, 1], but got {share}.")
+        start, end = self.ends
+        shorter = copy.copy(self)
+        shorter.ends = (start, start + share * (end - start))
+        return shorter
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Solve from the base to the data, with the trace."""
@@ -130,7 +141,7 @@ class ContinuousTransform(Bijection):
         Returns:
             The values, the log-determinants, and the costs by name, of the shape of the log-determinants.
         """
-        forwards = 1.0 if self.velocity.base_time > self.velocity.data_time else -1.0
+        forwards = 1.0 if self.ends[0] > self.ends[1] else -1.0
         x, (ladj, *costs) = self._solve(
             y, to_data=False, rates=lambda probe: self._rates(self.costs, forwards, probe)
         )
@@ -144,9 +155,7 @@ class ContinuousTransform(Bijection):
         start, batch = self._start(x, to_data=True)
         if num is None:
             num = self.solver.num_steps if isinstance(self.solver, FixedSteps) else 32
-        states = self.solver.path(
-            self.velocity.prepare(), start, self.velocity.base_time, self.velocity.data_time, num
-        )
+        states = self.solver.path(self.velocity.prepare(), start, *self.ends, num)
         return states[..., : x.shape[-1]].reshape(num + 1, *batch, x.shape[-1])
 
     def num_evaluations(self, y: Tensor) -> int:
@@ -160,7 +169,7 @@ class ContinuousTransform(Bijection):
 
         with torch.no_grad():
             start, _ = self._start(y, to_data=False)
-            self.solver.integrate(counted, None, start, self.velocity.data_time, self.velocity.base_time)
+            self.solver.integrate(counted, None, start, *self.ends[::-1])
         return count
 
     def _call(self, x: Tensor) -> Tensor:
@@ -174,8 +183,7 @@ class ContinuousTransform(Bijection):
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         s, batch = self._start(x, to_data=to_data)
         velocity, size = self.velocity, x.shape[-1]
-        ends = (velocity.base_time, velocity.data_time)
-        start, end = ends if to_data else ends[::-1]
+        start, end = self.ends if to_data else self.ends[::-1]
         probe = self.trace.draw(s[:, :size]) if isinstance(self.trace, Probe) and rates else None
         of_sweep = None if rates is None else rates(probe)
         if self.adjoint and torch.is_grad_enabled():
@@ -222,7 +230,7 @@ class ContinuousTransform(Bijection):
                 "precision the errors of the steps add up to a wrong density. Pass values.float(), and keep "
                 "the flow itself in float32."
             )
-        time = x.new_full((1,), self.velocity.base_time if to_data else self.velocity.data_time)
+        time = x.new_full((1,), self.ends[0 if to_data else 1])
         columns = [x, time] if self.context is None else [x, time, self.context]
         batch = torch.broadcast_shapes(*(column.shape[:-1] for column in columns))
         s = torch.cat([column.expand(*batch, -1) for column in columns], dim=-1)

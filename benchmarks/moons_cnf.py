@@ -1,0 +1,186 @@
+"""How near to the truth continuous flows come in a fixed time: ``python -m benchmarks.moons_cnf``.
+
+Two moons with noise 0.05, fresh rows at each step, ``fit`` for so many CPU seconds of one thread, with a
+cosine schedule, clipping and an average of the weights. Every figure belongs to the number of steps from
+which doubling changes J_ML by less than 1e-3 nats: the Kullback-Leibler gap E log p(x) - log q(x) over fresh
+rows with its standard error, J_ML = H(X) + gap, the mass on a grid, the sum of path lengths over the sum of
+chords, and the transport cost.
+
+``--only`` picks runs by name; each run's row is appended to the table as soon as it is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmarks.moons import GrowingBatches, gap
+from pyro_dgm.diagnostics.step_count import search_steps
+from pyro_dgm.distributions import TwoMoons
+from pyro_dgm.flows import CNF, FFJORD, Flow, OTFlow
+from pyro_dgm.models import NormalizingFlow
+from pyro_dgm.objectives import FlowMatching
+from pyro_dgm.training import AverageWeights, FitState, fit
+
+RESULTS = Path(__file__).parent / "results" / "moons_cnf.md"
+HEAD = (
+    "| run | seed | CPU s | steps | nt | KL gap | SE | J_ML | mass | path / chord | transport cost | bar |\n"
+    + "|---" * 12
+    + "|"
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is trained, for how long, and what it should reach.
+
+    Attributes:
+        make: Makes the flow.
+        seconds: CPU seconds of training.
+        lr: Largest learning rate.
+        matching: The share of the time that is spent on flow matching first.
+        clip: Largest norm of the gradient.
+        gap: The bar on the KL gap.
+        j_ml: The bar on J_ML.
+        straight: The bar on path over chord.
+    """
+
+    make: Callable[[], Flow]
+    seconds: float
+    lr: float = 5e-3
+    matching: float = 0.0
+    clip: float = 5.0
+    gap: float = math.inf
+    j_ml: float = math.inf
+    straight: float = math.inf
+
+
+def ot_flow(width: int = 32, nt: int = 4, transport: float = 0.1, hjb: float = 0.5) -> Callable[[], Flow]:
+    """Make an OT-Flow."""
+    return lambda: OTFlow(2, width=width, nt_train=nt, transport_weight=transport, hjb_weight=hjb)
+
+
+RUNS = {
+    "CNF": Run(lambda: CNF(2), 60, gap=0.04),
+    "CNF long": Run(lambda: CNF(2), 180, gap=0.02),
+    "CNF matched, then tuned": Run(lambda: CNF(2), 60, matching=0.25, gap=0.04),
+    "CNF matched": Run(lambda: CNF(2), 60, matching=1.0),
+    "FFJORD": Run(lambda: FFJORD(2), 60),
+    "OT-Flow": Run(ot_flow(), 180, 2e-2, clip=1.0, j_ml=0.46, straight=1.02),
+    "OT-Flow long": Run(ot_flow(), 900, 2e-2, clip=1.0, j_ml=0.38, straight=1.02),
+    "OT-Flow w 16": Run(ot_flow(width=16), 60, 2e-2, clip=1.0),
+    "OT-Flow w 32": Run(ot_flow(), 60, 2e-2, clip=1.0),
+    "OT-Flow w 64": Run(ot_flow(width=64), 60, 2e-2, clip=1.0),
+    "OT-Flow nt 3": Run(ot_flow(nt=3), 60, 2e-2, clip=1.0),
+    "OT-Flow nt 8": Run(ot_flow(nt=8), 60, 2e-2, clip=1.0),
+    "OT-Flow weights / 10": Run(ot_flow(transport=0.01, hjb=0.05), 60, 2e-2, clip=1.0),
+    "OT-Flow without penalties": Run(ot_flow(transport=0, hjb=0), 60, 2e-2, clip=1.0),
+    "OT-Flow lr 1e-2": Run(ot_flow(), 60, 1e-2, clip=1.0),
+    "OT-Flow lr 4e-2": Run(ot_flow(), 60, 4e-2, clip=1.0),
+}
+
+
+def train(run: Run, seed: int) -> tuple[Flow, int]:
+    """Train for the run's CPU time; return the flow and the number of updates."""
+    torch.manual_seed(seed)
+    flow, steps = run.make(), 0
+    phases = [(FlowMatching(flow), run.matching), (NormalizingFlow(flow), 1 - run.matching)]
+    for objective, share in phases:
+        if not share:
+            continue
+        data = GrowingBatches(share * run.seconds, 256, 512)
+
+        def stop_in_time(state: FitState, data: GrowingBatches = data) -> None:
+            if data.done() >= 1:
+                state.stop("CPU time is up")
+
+        def cosine(_: float, data: GrowingBatches = data) -> float:
+            return 0.5 * (1 + math.cos(math.pi * data.done()))
+
+        history = fit(
+            objective,
+            data,
+            steps=10**7,
+            lr=run.lr,
+            schedule=cosine,
+            clip=run.clip,
+            seed=seed,
+            callbacks=[stop_in_time, AverageWeights(0.995)],
+            log_every=1000,
+            progress=False,
+        )
+        steps += history.num_steps
+    return flow.eval(), steps
+
+
+@torch.no_grad()
+def row(name: str, run: Run, seed: int) -> str:
+    """Train, measure, and return one line of the table."""
+    flow, steps = train(run, seed)
+    flow.nt_eval = max(16, converged_steps(flow, TwoMoons(0.05).sample(torch.Size([2000]))))
+    kl, error = gap(flow, 100_000)
+    j_ml = kl + TwoMoons(0.05).entropy().item()
+    transform = flow.transform()
+    path = transform.path(torch.randn(2000, 2, generator=torch.Generator().manual_seed(0)), 32)
+    length = path.diff(dim=0).norm(dim=-1).sum()
+    straight = (length / (path[-1] - path[0]).norm(dim=-1).sum()).item()
+    cost = 16 * path.diff(dim=0).square().sum(-1).sum(0).mean()  # 1/2 |v|^2 over 32 intervals
+    figures = [(kl, run.gap), (j_ml, run.j_ml), (straight, run.straight)]
+    bars = [(figure <= bar, bar) for figure, bar in figures if bar < math.inf]
+    verdict = ", ".join(f"{bar:g} {'met' if met else 'MISSED'}" for met, bar in bars)
+    return (
+        f"| {name} | {seed} | {run.seconds:g} | {steps} | {flow.nt_eval} | {kl:.4f} | {error:.4f} | "
+        f"{j_ml:.4f} | {mass(flow):.5f} | {straight:.4f} | {cost:.3f} | {verdict} |"
+    )
+
+
+def converged_steps(flow: Flow, rows: Tensor) -> int:
+    """The number of steps from which doubling changes J_ML by less than 1e-3."""
+
+    def j_ml(steps: int) -> float:
+        flow.nt_eval = steps
+        return -flow().log_prob(rows).double().mean().item()
+
+    return search_steps(j_ml) or 512
+
+
+def mass(flow: Flow) -> float:
+    """The mass on a grid that holds the moons with room to spare."""
+    first, second = torch.linspace(-4, 5, 451), torch.linspace(-4, 4.5, 426)
+    points = torch.cartesian_prod(first, second)
+    density = torch.cat([flow().log_prob(block).double().exp() for block in points.split(20_000)])
+    return (density.sum() * (first[1] - first[0]) * (second[1] - second[0])).item()
+
+
+def main() -> int:
+    """Train, measure, and append to the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", nargs="*", default=list(RUNS), help="names of runs")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0])
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    if not arguments.out.exists():
+        versions = {name: version(name) for name in ("torch", "pyro-ppl")} | {"machine": platform.machine()}
+        floor = TwoMoons(0.05).entropy().item()
+        title = f"Two moons, `python -m benchmarks.moons_cnf`; H(X) = {floor:.4f} nats; {versions}"
+        arguments.out.write_text(f"{title}\n\n{HEAD}\n")
+    for seed in arguments.seeds:
+        for name in arguments.only:
+            line = row(name, RUNS[name], seed)
+            print(line, flush=True)
+            with arguments.out.open("a") as table:
+                table.write(line + "\n")
+    return int("MISSED" in arguments.out.read_text())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
