@@ -1,5 +1,6 @@
 """Distributions: flows, implicit distributions, likelihoods, priors, targets with known density."""
 
+from pyro_dgm.distributions.banana_mixture import BananaMixture
 from pyro_dgm.distributions.discretized_logistic import DiscretizedLogistic
 from pyro_dgm.distributions.divergences import kl_by_dimension  # registers closed forms
 from pyro_dgm.distributions.energies import Energy
@@ -18,6 +19,7 @@ from pyro_dgm.distributions.uniform_on_boxes import UniformOnBoxes
 from pyro_dgm.distributions.vamp_prior import VampPrior
 
 __all__ = [
+    "BananaMixture",
     "DiscretizedLogistic",
     "Energy",
     "FlowDistribution",

@@ -1,4 +1,4 @@
-"""Distributions on the plane whose density and entropy are known exactly."""
+"""Distributions whose density and entropy are known."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ROWS_AT_ONCE = 8192  # a row costs up to a kilobyte or two of temporaries
 
 
 class KnownDensity(TorchDistribution):
-    """Base of the distributions on the plane that serve as targets with a known answer.
+    """Base of the distributions, most of them on the plane, that serve as targets with a known answer.
 
     A subclass writes :meth:`draw`, :meth:`log_density` and :meth:`entropy_in_nats`, all of them in double
     precision and without batches; this class gives them the manners of a Pyro distribution. Densities are
@@ -24,6 +24,7 @@ class KnownDensity(TorchDistribution):
     that dtype; they can be differentiated. Samples have torch's default dtype and lie on the CPU.
 
     Args:
+        dim: Size ``D`` of a point.
         validate_args: Whether ``log_prob`` raises for values outside the support, as everywhere in torch.
     """
 
@@ -31,16 +32,16 @@ class KnownDensity(TorchDistribution):
     support: constraints.Constraint = constraints.real_vector
     has_rsample = False
 
-    def __init__(self, *, validate_args: bool | None = None) -> None:
-        super().__init__(torch.Size(), torch.Size([2]), validate_args=validate_args)
+    def __init__(self, dim: int = 2, *, validate_args: bool | None = None) -> None:
+        super().__init__(torch.Size(), torch.Size([dim]), validate_args=validate_args)
 
     @abstractmethod
     def draw(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draw ``n`` independent points, of shape ``(n, 2)``, in double precision."""
+        """Draw ``n`` independent points, of shape ``(n, D)``, in double precision."""
 
     @abstractmethod
     def log_density(self, x: Tensor) -> Tensor:
-        """The log-density, in nats, of double precision rows ``(n, 2)``: a tensor ``(n,)``."""
+        """The log-density, in nats, of double precision rows ``(n, D)``: a tensor ``(n,)``."""
 
     @abstractmethod
     def entropy_in_nats(self) -> float:
@@ -53,7 +54,7 @@ class KnownDensity(TorchDistribution):
         return new
 
     def sample(self, sample_shape: _size = ()) -> Tensor:
-        """Draw points of shape ``(*sample_shape, *batch_shape, 2)`` with the global random state."""
+        """Draw points of shape ``(*sample_shape, *batch_shape, D)`` with the global random state."""
         shape = self._extended_shape(torch.Size(sample_shape))
         return self.draw(shape[:-1].numel()).to(torch.get_default_dtype()).reshape(shape)
 
@@ -61,13 +62,13 @@ class KnownDensity(TorchDistribution):
         """The exact log-density, in nats.
 
         Shape:
-            ``value``: ``(*batch, 2)``. Returns ``(*batch,)``, broadcast with ``batch_shape``.
+            ``value``: ``(*batch, D)``. Returns ``(*batch,)``, broadcast with ``batch_shape``.
         """
         if self._validate_args:
             self._validate_sample(value)
         shape = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
         # The square of a coordinate beyond the clamp would overflow; its log-density rounds to -inf anyway.
-        rows = value.double().reshape(-1, 2).clamp(-1e100, 1e100)
+        rows = value.double().reshape(-1, *self.event_shape).clamp(-1e100, 1e100)
         log_density = torch.cat([self.log_density(block) for block in rows.split(_ROWS_AT_ONCE)])
         dtype = value.dtype if value.is_floating_point() else torch.get_default_dtype()
         return log_density.reshape(value.shape[:-1]).to(dtype).expand(shape)
