@@ -10,6 +10,15 @@ from pyro_dgm.guides.amortized import AmortizedGuide
 from pyro_dgm.guides.amortized_flow import AmortizedFlow
 from pyro_dgm.guides.amortized_normal import AmortizedNormal
 from pyro_dgm.guides.auto_flow import AutoFlow
+from pyro_dgm.guides.dequantizers import UniformDequantizer, VariationalDequantizer
 from pyro_dgm.guides.empty import Empty
 
-__all__ = ["AmortizedFlow", "AmortizedGuide", "AmortizedNormal", "AutoFlow", "Empty"]
+__all__ = [
+    "AmortizedFlow",
+    "AmortizedGuide",
+    "AmortizedNormal",
+    "AutoFlow",
+    "Empty",
+    "UniformDequantizer",
+    "VariationalDequantizer",
+]

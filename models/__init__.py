@@ -7,6 +7,7 @@ if __name__ != "pyro_dgm.models":
     )
 
 from pyro_dgm.models.autoencoder import Autoencoder
+from pyro_dgm.models.dequantized_flow import DequantizedFlow
 from pyro_dgm.models.generative_model import Capabilities, GenerativeModel, evaluating
 from pyro_dgm.models.implicit_generator import ImplicitGenerator
 from pyro_dgm.models.imputation import impute
@@ -18,6 +19,7 @@ __all__ = [
     "VAE",
     "Autoencoder",
     "Capabilities",
+    "DequantizedFlow",
     "GenerativeModel",
     "ImplicitGenerator",
     "InverseProblem",

@@ -2,6 +2,7 @@
 
 from pyro_dgm.data.digits import digits
 from pyro_dgm.data.images import ImageData
+from pyro_dgm.data.levels import check_levels, dequantize, level_histogram, quantize, to_levels
 from pyro_dgm.data.mnist import fashion_mnist, mnist
 from pyro_dgm.data.registry import load, names
 from pyro_dgm.data.rows import as_rows
@@ -11,13 +12,18 @@ __all__ = [
     "ImageData",
     "Target2D",
     "as_rows",
+    "check_levels",
     "checkerboard",
+    "dequantize",
     "digits",
     "eight_gaussians",
     "fashion_mnist",
+    "level_histogram",
     "load",
     "mnist",
     "names",
+    "quantize",
+    "to_levels",
     "two_moons",
     "uniform_square",
 ]

@@ -15,19 +15,19 @@ Shape = Size | list[int] | tuple[int, ...]
 
 
 class StandardBase(TorchDistribution):
-    """Vectors of independent entries of one fixed distribution, with mean zero.
+    """Vectors or images of independent entries of one fixed distribution, with mean zero.
 
     Args:
-        like: A tensor of shape ``(D,)`` that gives size, dtype and device; its values are not used.
+        like: A tensor of the event shape, ``(D,)`` for vectors, that gives size, dtype and device; its values
+            are not used.
         batch_shape: Shape of the batch of independent copies.
         validate_args: Whether values are checked; by default as Pyro's global setting says.
 
     Shape:
-        ``log_prob``: from ``(*sample, *batch, D)`` to ``(*sample, *batch)``, in nats.
+        ``log_prob``: from ``(*sample, *batch, *event)`` to ``(*sample, *batch)``, in nats.
     """
 
     arg_constraints: dict[str, Any] = {}
-    support = constraints.real_vector
     has_rsample = True
     variance_of_one: float
 
@@ -35,13 +35,24 @@ class StandardBase(TorchDistribution):
         self._like = like
         super().__init__(Size(batch_shape), like.shape, validate_args=validate_args)
 
+    @property
+    def support(self) -> Any:
+        """All real events."""
+        rank = self._like.dim()
+        return constraints.real_vector if rank == 1 else constraints.independent(constraints.real, rank)  # type: ignore[no-untyped-call]
+
     def draw(self, shape: Size) -> Tensor:
         """Draw entries, in the dtype and on the device of ``like``."""
         raise NotImplementedError(f"{type(self).__name__} must define draw(shape)")
 
     def log_density(self, value: Tensor) -> Tensor:
-        """The log-density of vectors, summed over the entries, in nats."""
+        """The log-density of events, summed over the entries, in nats."""
         raise NotImplementedError(f"{type(self).__name__} must define log_density(value)")
+
+    def total(self, entries: Tensor) -> Tensor:
+        """The sum over the entries of each event."""
+        rank = self._like.dim()
+        return entries.sum(-1) if rank == 1 else entries.flatten(-rank).sum(-1)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -17,12 +17,13 @@ class StandardLogistic(StandardBase):
     r"""Independent standard logistic entries, :math:`\log p(h) = -\log(1 + e^h) - \log(1 + e^{-h})` each.
 
     Args:
-        like: A tensor of shape ``(D,)`` that gives size, dtype and device; its values are not used.
+        like: A tensor of the event shape, ``(D,)`` for vectors, that gives size, dtype and device; its values
+            are not used.
         batch_shape: Shape of the batch of independent copies.
         validate_args: Whether values are checked; by default as Pyro's global setting says.
 
     Shape:
-        ``log_prob``: from ``(*sample, *batch, D)`` to ``(*sample, *batch)``, in nats.
+        ``log_prob``: from ``(*sample, *batch, *event)`` to ``(*sample, *batch)``, in nats.
 
     Reference:
         Dinh, Krueger and Bengio, NICE, ICLR 2015 workshop, section 3.4. https://arxiv.org/abs/1410.8516
@@ -41,5 +42,5 @@ class StandardLogistic(StandardBase):
         return difference
 
     def log_density(self, value: Tensor) -> Tensor:
-        """The log-density of vectors, in nats."""
-        return (logsigmoid(value) + logsigmoid(-value)).sum(-1)
+        """The log-density of events, in nats."""
+        return self.total(logsigmoid(value) + logsigmoid(-value))

@@ -15,15 +15,16 @@ _LOG_2_PI = math.log(2 * math.pi)
 
 
 class StandardNormal(StandardBase):
-    """N(0, I) over vectors, with a density of two operations instead of eight.
+    """N(0, I) over vectors or images, with a density of two operations instead of eight.
 
     Args:
-        like: A tensor of shape ``(D,)`` that gives size, dtype and device; its values are not used.
+        like: A tensor of the event shape, ``(D,)`` for vectors, that gives size, dtype and device; its values
+            are not used.
         batch_shape: Shape of the batch of independent copies.
         validate_args: Whether values are checked; by default as Pyro's global setting says.
 
     Shape:
-        ``log_prob``: from ``(*sample, *batch, D)`` to ``(*sample, *batch)``, in nats.
+        ``log_prob``: from ``(*sample, *batch, *event)`` to ``(*sample, *batch)``, in nats.
 
     Example:
         >>> StandardNormal(torch.zeros(2)).log_prob(torch.zeros(2))  # -log(2 pi)
@@ -37,5 +38,5 @@ class StandardNormal(StandardBase):
         return torch.randn(shape, dtype=self._like.dtype, device=self._like.device)
 
     def log_density(self, value: Tensor) -> Tensor:
-        """The log-density of vectors, in nats."""
-        return -0.5 * (value.square().sum(-1) + value.shape[-1] * _LOG_2_PI)
+        """The log-density of events, in nats."""
+        return -0.5 * (self.total(value.square()) + self._like.numel() * _LOG_2_PI)

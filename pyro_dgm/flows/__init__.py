@@ -9,10 +9,12 @@ from pyro_dgm.flows.ffjord import FFJORD
 from pyro_dgm.flows.flow import Flow
 from pyro_dgm.flows.from_zuko import ZukoFlow, from_zuko
 from pyro_dgm.flows.iaf import IAF
+from pyro_dgm.flows.image_flow import ImageFlow
 from pyro_dgm.flows.lu_linear import LULinear
 from pyro_dgm.flows.maf import MAF
 from pyro_dgm.flows.neural_autoregressive import NAF, UNAF
 from pyro_dgm.flows.neural_spline import NeuralSpline, NeuralSplineAutoregressive
+from pyro_dgm.flows.neural_spline_image import NeuralSplineImage
 from pyro_dgm.flows.nice import NICE
 from pyro_dgm.flows.ot_flow import OTFlow
 from pyro_dgm.flows.permutation import Permutation
@@ -37,9 +39,11 @@ __all__ = [
     "BernsteinFlow",
     "Composition",
     "Flow",
+    "ImageFlow",
     "LULinear",
     "NeuralSpline",
     "NeuralSplineAutoregressive",
+    "NeuralSplineImage",
     "OTFlow",
     "Permutation",
     "Planar",

@@ -3,6 +3,7 @@
 from pyro_dgm.nets.burda import burda_decoder, burda_encoder
 from pyro_dgm.nets.concatsquash_velocity import ConcatSquashVelocity
 from pyro_dgm.nets.conditional import AuxiliaryCritic, ConditionalGenerator, ProjectionCritic
+from pyro_dgm.nets.conv_conditioner import ConvConditioner
 from pyro_dgm.nets.conv_critic import ConvCritic
 from pyro_dgm.nets.conv_decoder import ConvDecoder
 from pyro_dgm.nets.conv_encoder import ConvEncoder
@@ -30,6 +31,7 @@ __all__ = [
     "AuxiliaryCritic",
     "ConcatSquashVelocity",
     "ConditionalGenerator",
+    "ConvConditioner",
     "ConvCritic",
     "ConvDecoder",
     "ConvEncoder",

@@ -6,12 +6,15 @@ from pyro_dgm.transforms.autoregressive import Autoregressive
 from pyro_dgm.transforms.bernstein import Bernstein
 from pyro_dgm.transforms.bijection import Bijection, Composed, Inverted
 from pyro_dgm.transforms.channel_affine import ChannelAffine
+from pyro_dgm.transforms.channel_coupling import ChannelCoupling
 from pyro_dgm.transforms.columns import ColumnBijection, ColumnStack
 from pyro_dgm.transforms.continuous import ContinuousTransform
 from pyro_dgm.transforms.coupling import Coupling, Couplings
 from pyro_dgm.transforms.deep_sigmoidal import DeepSigmoidal
 from pyro_dgm.transforms.diagonal_scale import DiagonalScale
 from pyro_dgm.transforms.elementwise import Additive, Affine, Elementwise, Gated
+from pyro_dgm.transforms.factor_out import FactorOut
+from pyro_dgm.transforms.logit import Logit
 from pyro_dgm.transforms.lower_cholesky import LowerCholesky
 from pyro_dgm.transforms.lu_linear import LULinearTransform
 from pyro_dgm.transforms.monotone import Monotone
@@ -20,12 +23,15 @@ from pyro_dgm.transforms.one_pass import OnePass
 from pyro_dgm.transforms.onto_support import OntoSupport
 from pyro_dgm.transforms.ot_flow import OTFlowTransform
 from pyro_dgm.transforms.permutation import PermutationTransform
+from pyro_dgm.transforms.piecewise_linear import PiecewiseLinear
 from pyro_dgm.transforms.planar import PlanarTransform
 from pyro_dgm.transforms.probe import Probe
 from pyro_dgm.transforms.radial import RadialTransform
 from pyro_dgm.transforms.rational_quadratic import RationalQuadratic
+from pyro_dgm.transforms.reshaped import Entrywise, Flattened
 from pyro_dgm.transforms.runge_kutta import EULER, MIDPOINT, RK4, Tableau, runge_kutta
 from pyro_dgm.transforms.solver import FixedSteps, Solver
+from pyro_dgm.transforms.squeeze import Squeeze, squeeze, unsqueeze
 from pyro_dgm.transforms.stick_breaking import StickBreaking
 from pyro_dgm.transforms.successive import Successive
 from pyro_dgm.transforms.sum_of_squares import SumOfSquares
@@ -45,6 +51,7 @@ __all__ = [
     "Bernstein",
     "Bijection",
     "ChannelAffine",
+    "ChannelCoupling",
     "ColumnBijection",
     "ColumnStack",
     "Composed",
@@ -54,10 +61,14 @@ __all__ = [
     "DeepSigmoidal",
     "DiagonalScale",
     "Elementwise",
+    "Entrywise",
+    "FactorOut",
     "FixedSteps",
+    "Flattened",
     "Gated",
     "Inverted",
     "LULinearTransform",
+    "Logit",
     "LowerCholesky",
     "Monotone",
     "MonotoneIntegral",
@@ -65,11 +76,13 @@ __all__ = [
     "OnePass",
     "OntoSupport",
     "PermutationTransform",
+    "PiecewiseLinear",
     "PlanarTransform",
     "Probe",
     "RadialTransform",
     "RationalQuadratic",
     "Solver",
+    "Squeeze",
     "StickBreaking",
     "Successive",
     "SumOfSquares",
@@ -78,4 +91,6 @@ __all__ = [
     "TriangularAffine",
     "ZukoBijection",
     "runge_kutta",
+    "squeeze",
+    "unsqueeze",
 ]
