@@ -8,6 +8,7 @@ from pyro_dgm.flows.composition import Composition
 from pyro_dgm.flows.ffjord import FFJORD
 from pyro_dgm.flows.flow import Flow
 from pyro_dgm.flows.from_zuko import ZukoFlow, from_zuko
+from pyro_dgm.flows.glow import Glow
 from pyro_dgm.flows.iaf import IAF
 from pyro_dgm.flows.image_flow import ImageFlow
 from pyro_dgm.flows.lu_linear import LULinear
@@ -22,6 +23,7 @@ from pyro_dgm.flows.planar import Planar
 from pyro_dgm.flows.polynomial import BernsteinFlow, SumOfSquaresFlow
 from pyro_dgm.flows.radial import Radial
 from pyro_dgm.flows.real_nvp import RealNVP
+from pyro_dgm.flows.real_nvp_image import RealNVPImage
 from pyro_dgm.flows.sylvester import Sylvester
 from pyro_dgm.flows.whitened import Whitened
 
@@ -39,6 +41,7 @@ __all__ = [
     "BernsteinFlow",
     "Composition",
     "Flow",
+    "Glow",
     "ImageFlow",
     "LULinear",
     "NeuralSpline",
@@ -49,6 +52,7 @@ __all__ = [
     "Planar",
     "Radial",
     "RealNVP",
+    "RealNVPImage",
     "SumOfSquaresFlow",
     "Sylvester",
     "Whitened",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pyro_dgm.distributions import StandardBase, StandardNormal
 from pyro_dgm.errors import ShapeError
 from pyro_dgm.flows.flow import Flow
-from pyro_dgm.transforms import Bijection, ChannelCoupling, Composed, Elementwise, Inverted, Squeeze
+from pyro_dgm.transforms import Bijection, ChannelCoupling, Composed, Elementwise, Inverted, Logit, Squeeze
 
 __all__ = ["ImageFlow"]
 
@@ -25,6 +25,8 @@ class ImageFlow(Flow):
         context_dim: Size of the conditioning vector, which every pixel sees; zero for none.
         context_channels: Channels of a conditioning *image* of height ``H`` and width ``W``, of which each
             pixel sees its own place. The context then has shape ``(*batch, context_channels, H, W)``.
+        alpha: Margin of a last :class:`~pyro_dgm.transforms.Logit` that carries the images into the unit
+            interval; none by default, for images of real numbers.
         name: Prefix of the parameters in Pyro's store; unique by default.
 
     Raises:
@@ -37,6 +39,7 @@ class ImageFlow(Flow):
         context_dim: int = 0,
         *,
         context_channels: int = 0,
+        alpha: float | None = None,
         name: str | None = None,
     ) -> None:
         shape = tuple(int(size) for size in event_shape)
@@ -49,6 +52,7 @@ class ImageFlow(Flow):
             )
         super().__init__(prod(shape), context_dim, name=name)
         self.image_shape, self.context_channels = shape, context_channels
+        self.logit = None if alpha is None else Logit(alpha)
         self.register_buffer("origin", torch.zeros(shape), persistent=False)
 
     @property
@@ -78,9 +82,27 @@ class ImageFlow(Flow):
         """Return the latent's distribution, N(0, I) with the batch shape of the context."""
         return StandardNormal(self.origin, self.batch_of(context))
 
+    def transform(self, context: Tensor | None = None) -> Bijection:
+        """Return the bijection from latent to image, given a context."""
+        layers = self.layers(context)
+        return layers if self.logit is None else Composed([layers, self.logit])
+
+    def layers(self, context: Tensor | None = None) -> Bijection:
+        """Return the bijection from latent to image, but for the last logit."""
+        raise NotImplementedError(f"{type(self).__name__} must define layers(context)")
+
     def batch_of(self, context: Tensor | None) -> torch.Size:
         """The batch shape of a context."""
         return torch.Size() if context is None else context.shape[: context.dim() - len(self.context_shape)]
+
+    def check_halvings(self, num_levels: int) -> None:
+        """Raise :class:`ShapeError` unless height and width can be halved ``num_levels`` times."""
+        _, height, width = self.image_shape
+        if num_levels < 1 or height % 2**num_levels or width % 2**num_levels:
+            raise ShapeError(
+                f"{type(self).__name__} halves height and width num_levels={num_levels} >= 1 times, but "
+                f"event_shape is {self.image_shape}. Use fewer levels, or pad the images."
+            )
 
     def context_map(self, context: Tensor | None) -> Tensor | None:
         """The context as an image: a vector becomes one of a single pixel."""

@@ -8,7 +8,6 @@ from math import prod
 from torch import Tensor, nn
 
 from pyro_dgm.distributions import StandardBase, StandardLogistic
-from pyro_dgm.errors import ShapeError
 from pyro_dgm.flows.image_flow import ImageFlow, coupling, squeezed
 from pyro_dgm.flows.pixel_marginal import PixelMarginal
 from pyro_dgm.nets import ConvConditioner, MaskedMLP
@@ -85,11 +84,7 @@ class NeuralSplineImage(ImageFlow):
     ) -> None:
         super().__init__(event_shape, context_dim, context_channels=context_channels, name=name)
         channels, height, width = self.image_shape
-        if num_levels < 1 or height % 2**num_levels or width % 2**num_levels:
-            raise ShapeError(
-                f"NeuralSplineImage halves height and width num_levels={num_levels} >= 1 times, but "
-                f"event_shape is {self.image_shape}. Use fewer levels, or pad the images."
-            )
+        self.check_halvings(num_levels)
         self.marginal = None if histogram is None else PixelMarginal(histogram)
         self.elementwise = _splines(self.marginal, num_bins)
         initial, per_pixel = self.elementwise.identity(), 1 if self.marginal is None else 2
@@ -125,7 +120,7 @@ class NeuralSplineImage(ImageFlow):
             return super().base(context)
         return StandardLogistic(self.origin, self.batch_of(context))
 
-    def transform(self, context: Tensor | None = None) -> Bijection:
+    def layers(self, context: Tensor | None = None) -> Bijection:
         """Return the bijection from latent to image."""
         layers = self._level(0, context, self.context_map(context))
         if self.marginal is None:
