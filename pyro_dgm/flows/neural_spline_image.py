@@ -79,7 +79,7 @@ class NeuralSplineImage(ImageFlow):
         num_bins: int = 24,
         hidden_channels: int = 32,
         num_blocks: int = 1,
-        hidden_dims: Sequence[int] = (256,),
+        hidden_dims: Sequence[int] = (512,),
         name: str | None = None,
     ) -> None:
         super().__init__(event_shape, context_dim, context_channels=context_channels, name=name)
@@ -112,6 +112,7 @@ class NeuralSplineImage(ImageFlow):
             hidden_dims,
             context_dim=prod(self.context_shape) if self.context_shape else 0,
             initial=initial,
+            feature=None if self.marginal is None else self.marginal.lifted,
         )
 
     def base(self, context: Tensor | None = None) -> StandardBase:

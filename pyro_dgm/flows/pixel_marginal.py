@@ -61,6 +61,11 @@ class PixelMarginal(nn.Module):
         assert all(a < b for a, b in pairwise(knots))
         return knots
 
+    def lifted(self, ranks: Tensor) -> Tensor:
+        """The two features of :meth:`features` as one: zero at the lowest level, between 1/2 and 1 above."""
+        first = self._ranks[1]
+        return torch.where(ranks > first, 0.5 + 0.5 * (ranks - first) / (1 - first), 0.0)
+
     def features(self, ranks: Tensor) -> Tensor:
         """Whether each rank is above the lowest level, and how far: twice the channels, for conditioners."""
         first = self._ranks[1]

@@ -38,6 +38,8 @@ class MaskedMLP(nn.Module):
         reverse: Whether the order of the coordinates is from the last to the first.
         initial: Initial outputs ``(P,)`` of every coordinate, for every input; zeros by default.
         activation: The activation between the layers, elementwise.
+        feature: A function of each entry, elementwise, of which the network is a function; the entry itself
+            by default.
 
     Shape:
         Input ``(D, N)`` and context ``(C, N)``; output ``(P * D, N)``: all coordinates' first output, then
@@ -58,12 +60,13 @@ class MaskedMLP(nn.Module):
         reverse: bool = False,
         initial: Tensor | None = None,
         activation: Callable[[Tensor], Tensor] = torch.relu,
+        feature: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
         if not hidden_dims:
             raise ValueError("MaskedMLP needs at least one hidden layer, but hidden_dims is empty.")
         self.input_dim, self.num_parameters, self.reverse = input_dim, num_parameters, reverse
-        self.activation = activation
+        self.activation, self.feature = activation, feature
         self.lowest = 0 if context_dim or input_dim == 1 else 1
         inputs = torch.arange(1, input_dim + 1)
         degrees = [inputs.flip(0) if reverse else inputs]
@@ -84,6 +87,7 @@ class MaskedMLP(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the outputs of whole vectors."""
+        x = self._seen(x)
         weights = [weight * getattr(self, f"mask_{k}") for k, weight in enumerate(self.weights)]
         if self.activation is torch.relu:
             if self.from_context is not None and context is not None:
@@ -114,11 +118,12 @@ class MaskedMLP(nn.Module):
         order = list(range(self.input_dim))[:: -1 if self.reverse else 1]
         first = self.weights[0][:, order] if self.reverse else self.weights[0]
         solved = _Rows(self.input_dim, columns, value)
+        seen = solved if self.feature is None else _Rows(self.input_dim, columns, value)
         hidden = [_Rows(len(bias), columns, value) for bias in self.biases[:-1]]
         last = self.weights[-1].view(self.num_parameters, self.input_dim, -1)
         ends = self.biases[-1].view(self.num_parameters, self.input_dim, 1)
         for position, coordinate in enumerate(order):
-            below = solved
+            below = seen
             for k, (rows, weight) in enumerate(zip(hidden, [first, *self.weights[1:-1]], strict=True)):
                 start, stop = self.starts[k][position], self.starts[k][position + 1]
                 if stop > start:
@@ -131,9 +136,14 @@ class MaskedMLP(nn.Module):
             parameters = torch.addmm(ends[:, coordinate], last[:, coordinate, : len(known)], known)
             u, log_slope = step(value[coordinate], parameters)
             solved.add(u.unsqueeze(0))
+            if seen is not solved:
+                seen.add(self._seen(u.unsqueeze(0)))
             total = total + log_slope
         found = solved.all()
         return (found.flip(0) if self.reverse else found), total
+
+    def _seen(self, entries: Tensor) -> Tensor:
+        return entries if self.feature is None else self.feature(entries)
 
     def _hidden_degrees(self, width: int) -> Tensor:
         count = max(1, self.input_dim - self.lowest)

@@ -16,14 +16,17 @@ from pyro_dgm.flows import (
     BatchNorm,
     BernsteinFlow,
     Composition,
+    Glow,
     LULinear,
     NeuralSpline,
     NeuralSplineAutoregressive,
+    NeuralSplineImage,
     OTFlow,
     Permutation,
     Planar,
     Radial,
     RealNVP,
+    RealNVPImage,
     SumOfSquaresFlow,
     Sylvester,
     Whitened,
@@ -35,9 +38,11 @@ REALS_AND_SIMPLEX = constraints.cat([constraints.real, constraints.simplex], dim
 
 def after_a_batch(flow):
     """A flow whose data-dependent layers have seen their first batch."""
-    flow().log_prob(0.3 + 1.2 * torch.randn(64, flow.input_dim))
+    flow().log_prob(0.3 + 1.2 * torch.randn(64, *flow.event_shape))
     return flow
 
+
+TINY = {"hidden_channels": 4, "num_blocks": 1}  # conditioners of images
 
 CASES = {
     "real-nvp-1d": lambda: RealNVP(1, num_layers=3, hidden_dims=(8,)),
@@ -102,6 +107,18 @@ CASES = {
     "cholesky-3d": lambda: IAF(2, num_layers=2, hidden_dims=(8,), support=constraints.lower_cholesky),
     "stack-2d": lambda: NICE(2, hidden_dims=(8,), support=POSITIVE_AND_REAL),
     "cat-4d-context": lambda: Radial(5, 2, num_layers=2, hidden_dims=(8,), support=REALS_AND_SIMPLEX),
+    "spline-image": lambda: NeuralSplineImage((1, 2, 4), num_levels=1, **TINY, num_bins=4, hidden_dims=(8,)),
+    "spline-image-context": lambda: NeuralSplineImage(
+        (2, 2, 2), context_dim=2, num_levels=1, **TINY, num_bins=4, hidden_dims=(8,)
+    ),
+    "real-nvp-image": lambda: RealNVPImage((1, 4, 4), num_levels=2, num_couplings=1, **TINY),
+    "real-nvp-image-context": lambda: RealNVPImage(
+        (1, 2, 4), context_dim=2, num_levels=1, num_couplings=2, **TINY
+    ),
+    "glow": lambda: after_a_batch(Glow((2, 2, 2), num_levels=1, num_steps=2, **TINY)),
+    "glow-evaluating-context": lambda: Glow(
+        (1, 4, 4), context_dim=2, num_levels=2, num_steps=1, **TINY
+    ).eval(),
     "ot-flow-1d": lambda: OTFlow(1, width=4, rank=1, nt_train=16),
     "ot-flow-2d": lambda: OTFlow(2, width=4, rank=1, nt_train=16),
     "ot-flow-2d-context": lambda: OTFlow(2, context_dim=3, width=4, rank=1, nt_train=16),
@@ -128,7 +145,7 @@ def context_for(flow, *batch):
 
 def points_for(flow, *batch, scale=1.0):
     """Points of the latent's space."""
-    return scale * torch.randn(*batch, flow.latent_dim).to(flow.origin)
+    return scale * torch.randn(*batch, *flow.origin.shape).to(flow.origin)
 
 
 def to_data(flow, x):
@@ -144,7 +161,7 @@ def data_for(flow, *batch, scale=1.0):
 def coordinates(flow, y):
     """The numbers among the entries of an event that determine the others."""
     if flow.outer is None:
-        return y
+        return y.flatten(-len(flow.event_shape))
     if len(flow.event_shape) == 2:
         return y[(..., *torch.tril_indices(*flow.event_shape))]
     # A simplex, here always the last stretch of the event, is measured by all of its entries but the last.

@@ -16,11 +16,13 @@ class Unconstrained:
 
     def sample(self, shape):
         y = self.d.sample(shape)
+        if len(y.shape) > len(shape) + 2:
+            return y.flatten(-3)
         return y if self.flow.outer is None else self.flow.outer.inv(y)
 
     def log_prob(self, u):
         if self.flow.outer is None:
-            return self.d.log_prob(u)
+            return self.d.log_prob(u.view(*u.shape[:-1], *self.flow.event_shape))
         y, ladj = self.flow.outer.call_and_ladj(u)
         return self.d.log_prob(y) + ladj
 
