@@ -168,7 +168,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--flow", choices=FLOWS, default="neural-spline")
     parser.add_argument("--sizes", type=json.loads, default={}, help="other sizes, as JSON")
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--lr", type=float, default=5e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", type=Path)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")

@@ -11,10 +11,10 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyro_dgm.data.levels import at_level, check_levels, quantize
 from pyro_dgm.errors import ShapeError
 from pyro_dgm.flows import Flow
 from pyro_dgm.guides import UniformDequantizer
+from pyro_dgm.levels import at_level, check_levels, quantize
 from pyro_dgm.models.generative_model import Capabilities, GenerativeModel, evaluating
 from pyro_dgm.plates import data_plate
 

@@ -39,7 +39,7 @@ class StandardBase(TorchDistribution):
     def support(self) -> Any:
         """All real events."""
         rank = self._like.dim()
-        return constraints.real_vector if rank == 1 else constraints.independent(constraints.real, rank)  # type: ignore[no-untyped-call]
+        return constraints.real_vector if rank == 1 else constraints.independent(constraints.real, rank)
 
     def draw(self, shape: Size) -> Tensor:
         """Draw entries, in the dtype and on the device of ``like``."""

@@ -91,15 +91,15 @@ class _Step(nn.Module):
     """One step of flow."""
 
     def __init__(
-        self, half: int, elementwise: Affine, hidden_channels: int, num_blocks: int, context_channels: int
+        self, num_kept: int, elementwise: Affine, hidden_channels: int, num_blocks: int, context_channels: int
     ) -> None:
         super().__init__()
-        self.half, self.elementwise = half, elementwise
-        self.norm, self.mix = ActNorm(2 * half, rank=3), LULinear(2 * half, rank=3)
+        self.num_kept, self.elementwise = num_kept, elementwise
+        self.norm, self.mix = ActNorm(2 * num_kept, rank=3), LULinear(2 * num_kept, rank=3)
         self.conditioner = ConvConditioner(
-            half,
+            num_kept,
             2,
-            half,
+            num_kept,
             hidden_channels=hidden_channels,
             num_blocks=num_blocks,
             context_channels=context_channels,
@@ -107,5 +107,5 @@ class _Step(nn.Module):
 
     def parts(self, seen: Tensor | None) -> list[Bijection]:
         """The bijections, the coupling nearest to the base."""
-        change = coupling(self.conditioner, self.elementwise, self.half, False, seen)
+        change = coupling(self.conditioner, self.elementwise, self.num_kept, False, seen)
         return [change, self.mix(), self.norm()]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import prod
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pyro_dgm.distributions import StandardBase, StandardNormal
+from pyro_dgm.distributions import StandardBase, StandardLogistic, StandardNormal
 from pyro_dgm.errors import ShapeError
 from pyro_dgm.flows.flow import Flow
 from pyro_dgm.transforms import Bijection, ChannelCoupling, Composed, Elementwise, Inverted, Logit, Squeeze
@@ -26,7 +26,8 @@ class ImageFlow(Flow):
         context_channels: Channels of a conditioning *image* of height ``H`` and width ``W``, of which each
             pixel sees its own place. The context then has shape ``(*batch, context_channels, H, W)``.
         alpha: Margin of a last :class:`~pyro_dgm.transforms.Logit` that carries the images into the unit
-            interval; none by default, for images of real numbers.
+            interval; none by default, for images of real numbers. With ``alpha=0.0`` the base is standard
+            logistic, so that what is not changed is uniform.
         name: Prefix of the parameters in Pyro's store; unique by default.
 
     Raises:
@@ -79,8 +80,9 @@ class ImageFlow(Flow):
             )
 
     def base(self, context: Tensor | None = None) -> StandardBase:
-        """Return the latent's distribution, N(0, I) with the batch shape of the context."""
-        return StandardNormal(self.origin, self.batch_of(context))
+        """Return the latent's distribution, with the batch shape of the context."""
+        uniform = self.logit is not None and self.logit.alpha == 0
+        return (StandardLogistic if uniform else StandardNormal)(self.origin, self.batch_of(context))
 
     def transform(self, context: Tensor | None = None) -> Bijection:
         """Return the bijection from latent to image, given a context."""
@@ -114,7 +116,11 @@ class ImageFlow(Flow):
 
 
 def coupling(
-    net: nn.Module, elementwise: Elementwise, split: int, change_first: bool, context: Tensor | None
+    net: Callable[..., Tensor],
+    elementwise: Elementwise,
+    split: int,
+    change_first: bool,
+    context: Tensor | None,
 ) -> ChannelCoupling:
     """A coupling whose conditioner is a network of the kept channels and the context map."""
     conditioner = net if context is None else partial(net, context=context)

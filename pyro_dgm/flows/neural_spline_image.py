@@ -38,10 +38,11 @@ class NeuralSplineImage(ImageFlow):
     slices of one as the coarsest image has entries.
 
     With a ``histogram`` it is a flow of dequantised pixels in [0, 1]: a pixel's rank in the histogram is
-    changed by piecewise linear splines with knots at levels, over a standard logistic base. Its density
-    between two levels is constant but for rounding, so that uniform dequantisation loses nothing, and a
-    fresh flow has independent pixels of that histogram. Without one it is a flow of real numbers by
-    rational-quadratic splines over a standard normal base, and fresh flows are the identity.
+    changed by piecewise linear splines with knots at levels, which are chosen by the levels of other pixels,
+    over a standard logistic base. Its density within levels is constant but for rounding, so that uniform
+    dequantisation loses nothing, and a fresh flow has independent pixels of that histogram. Without one it
+    is a flow of real numbers by rational-quadratic splines over a standard normal base, and fresh flows are
+    the identity.
 
     Args:
         event_shape: Shape ``(C, H, W)`` of an image; ``H`` and ``W`` are divisible by ``2**num_levels``.
@@ -136,15 +137,15 @@ class NeuralSplineImage(ImageFlow):
         part, channels = self._level(level + 1, context, seen), self.image_shape[0]
         nets: Sequence[nn.Module] = self.levels[level]  # type: ignore[assignment]
         for net in reversed(nets):
-            net = net if self.marginal is None else _Reading(self.marginal, net)
-            change = coupling(net, self.elementwise, channels, True, seen)
+            reader = net if self.marginal is None else _Reading(self.marginal, net)
+            change = coupling(reader, self.elementwise, channels, True, seen)
             part = Composed([FactorOut(part, channels), change])
         return squeezed(part)
 
     def _coarsest(self, context: Tensor | None) -> Bijection:
         if context is not None:
             context = context.flatten(-len(self.context_shape))
-        layer = Autoregressive(self.coarsest, self.elementwise, "data")
+        layer = Autoregressive(self.coarsest, self.elementwise, "data")  # type: ignore[arg-type]
         return Flattened(ColumnStack([layer], context), self.coarsest_shape)
 
 

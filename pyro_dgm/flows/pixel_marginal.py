@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +11,8 @@ from pyro_dgm.errors import DataError
 from pyro_dgm.transforms import Entrywise, PiecewiseLinear
 
 __all__ = ["PixelMarginal"]
+
+_LEAST_SHARE = 1e-4  # of a bin: rarer levels share one with their neighbours
 
 
 class PixelMarginal(nn.Module):
@@ -36,38 +37,54 @@ class PixelMarginal(nn.Module):
                 f"a histogram of pixels needs a count of at least zero for each of two or more levels, but "
                 f"has {len(counts)} counts, the least of which is {counts.min() if len(counts) else None}."
             )
-        share = (counts + 1) / (counts + 1).sum()
+        log_share = (counts + 1).log().sub((counts + 1).sum().log()).float()
         self.num_levels = len(counts)
-        self._ranks = [0.0, *torch.cumsum(share, 0)[:-1].tolist(), 1.0]
+        self._ranks = [0.0, *torch.cumsum(torch.softmax(log_share.double(), 0), 0)[:-1].tolist(), 1.0]
         self.elementwise = PiecewiseLinear([k / len(counts) for k in range(len(counts) + 1)], min_share=0.0)
-        self.register_buffer("log_share", share.log().float()[:, None, None, None])
+        self.register_buffer("log_share", log_share[:, None, None, None])
 
     def transform(self) -> Entrywise:
         """Return the bijection from ranks to pixels."""
         return Entrywise(self.elementwise, self.log_share)  # type: ignore[arg-type]
 
     def knots(self, num_bins: int) -> list[float]:
-        """Ranks at which levels begin: of the lowest two, and of others that cut the rest in equal shares.
+        """Ranks at which levels begin: the second one, and others that cut what lies above in equal shares.
 
         Args:
-            num_bins: Number of bins between the ranks, at most; levels with a large share leave fewer.
+            num_bins: Number of bins between the ranks, at most; large and tiny shares leave fewer.
         """
         if num_bins < 2:
             raise ValueError(f"a spline of pixels needs num_bins >= 2, but got {num_bins}.")
         first = self._ranks[1]
         wanted = [first + (1 - first) * i / (num_bins - 1) for i in range(1, num_bins - 1)]
-        chosen = {0.0, first, 1.0} | {min(self._ranks[1:], key=lambda r, w=w: abs(r - w)) for w in wanted}
-        knots = sorted(chosen)
-        assert all(a < b for a, b in pairwise(knots))
-        return knots
-
-    def lifted(self, ranks: Tensor) -> Tensor:
-        """The two features of :meth:`features` as one: zero at the lowest level, between 1/2 and 1 above."""
-        first = self._ranks[1]
-        return torch.where(ranks > first, 0.5 + 0.5 * (ranks - first) / (1 - first), 0.0)
+        knots = [0.0]
+        for rank in sorted({first} | {self._nearest(rank) for rank in wanted}):
+            if knots[-1] + _LEAST_SHARE <= rank <= 1 - _LEAST_SHARE:
+                knots.append(rank)
+        return [*knots, 1.0]
 
     def features(self, ranks: Tensor) -> Tensor:
-        """Whether each rank is above the lowest level, and how far: twice the channels, for conditioners."""
+        """What conditioners read: whether each level is above the lowest, and how far; twice the channels.
+
+        They are functions of the level alone, not of the place within it: they carry no gradient.
+        """
+        start = self._starts(ranks)
+        return torch.cat(((start > 0).to(ranks.dtype), self._height(start)), dim=-3)
+
+    def lifted(self, ranks: Tensor) -> Tensor:
+        """The two of :meth:`features` as one: zero at the lowest level, between 1/2 and 1 above."""
+        start = self._starts(ranks)
+        return 0.5 * (start > 0) + 0.5 * self._height(start)
+
+    def _starts(self, ranks: Tensor) -> Tensor:
+        """The rank at which the level of each rank begins."""
+        known = ranks.new_tensor(self._ranks)
+        return known[torch.bucketize(ranks.detach().contiguous(), known[1:-1], right=True)]
+
+    def _height(self, start: Tensor) -> Tensor:
         first = self._ranks[1]
-        above = (ranks > first).to(ranks.dtype)
-        return torch.cat((above, torch.relu(ranks - first) / (1 - first)), dim=-3)
+        return torch.relu(start - first) / (1 - first)
+
+    def _nearest(self, rank: float) -> float:
+        nearest: float = min(self._ranks[1:], key=lambda known: abs(known - rank))
+        return nearest

@@ -9,7 +9,15 @@ from torch import Tensor, nn
 
 from pyro_dgm.flows.image_flow import ImageFlow, coupling, squeezed
 from pyro_dgm.nets import ConvConditioner
-from pyro_dgm.transforms import Affine, Bijection, Composed, FactorOut, PermutationTransform, squeeze
+from pyro_dgm.transforms import (
+    Affine,
+    Bijection,
+    Composed,
+    FactorOut,
+    Inverted,
+    PermutationTransform,
+    squeeze,
+)
 
 __all__ = ["RealNVPImage"]
 
@@ -22,7 +30,7 @@ class RealNVPImage(ImageFlow):
     checkerboard, and a factor-out of half of the channels. The last level has channel masks alone. A
     conditioner reads the kept squares of a checkerboard as channels of an image of half the size, so that no
     masked pixel is computed with. Both directions cost one pass of each conditioner. Fresh flows are the
-    identity, but for the logit of ``alpha``.
+    identity, but for the logit of ``alpha``; with ``alpha=0.0`` they are uniform on the unit interval.
 
     Args:
         event_shape: Shape ``(C, H, W)`` of an image; ``H`` and ``W`` are divisible by ``2**num_levels``.
@@ -97,14 +105,15 @@ class RealNVPImage(ImageFlow):
 
     def _level(self, level: int, seen: Tensor | None) -> Bijection:
         if level == len(self.levels):
-            return Composed(self._couplings(self.last, self.halves[-1] // 2, seen))
+            return Composed(self._couplings(list(self.last), self.halves[-1] // 2, seen))
         if self.context_channels and seen is not None:
             seen = squeeze(seen)
         half, nets = self.halves[level], list(self.levels[level])  # type: ignore[call-overload]
         by_channel, by_square = nets[: self.num_couplings], nets[self.num_couplings :]
-        parts = [FactorOut(self._level(level + 1, seen), half), *self._couplings(by_channel, half, seen)]
         # From the order of the channel masks, by rows of the blocks, to that of the checkerboard.
-        parts.append(PermutationTransform(self._rows_to_squares(half), rank=3))
+        to_squares = PermutationTransform(self._rows_to_squares(half), rank=3)
+        parts = [Inverted(to_squares), FactorOut(self._level(level + 1, seen), half)]
+        parts += [*self._couplings(by_channel, half, seen), to_squares]
         return squeezed(Composed([*parts, *self._couplings(by_square, half, seen)]))
 
     def _couplings(self, nets: Sequence[nn.Module], half: int, seen: Tensor | None) -> list[Bijection]:

@@ -11,7 +11,7 @@ from pyro_dgm.transforms.bijection import Bijection
 
 __all__ = ["IMAGE", "Squeeze", "squeeze", "unsqueeze"]
 
-IMAGE = constraints.independent(constraints.real, 3)  # type: ignore[no-untyped-call]
+IMAGE = constraints.independent(constraints.real, 3)
 
 # The squares of a checkerboard in each 2 x 2 block: the two black ones, then the two white ones.
 _BLOCK = ((0, 0), (1, 1), (0, 1), (1, 0))
