@@ -74,7 +74,7 @@ class Glow(ImageFlow):
             for level, half in enumerate(self.halves, start=1)
         )
 
-    def layers(self, context: Tensor | None = None) -> Bijection:
+    def unconstrained(self, context: Tensor | None = None) -> Bijection:
         """Return the bijection from latent to image, but for the last logit."""
         return self._level(0, self.context_map(context))
 

@@ -86,12 +86,8 @@ class ImageFlow(Flow):
 
     def transform(self, context: Tensor | None = None) -> Bijection:
         """Return the bijection from latent to image, given a context."""
-        layers = self.layers(context)
+        layers = self.unconstrained(context)
         return layers if self.logit is None else Composed([layers, self.logit])
-
-    def layers(self, context: Tensor | None = None) -> Bijection:
-        """Return the bijection from latent to image, but for the last logit."""
-        raise NotImplementedError(f"{type(self).__name__} must define layers(context)")
 
     def batch_of(self, context: Tensor | None) -> torch.Size:
         """The batch shape of a context."""

@@ -122,9 +122,13 @@ class NeuralSplineImage(ImageFlow):
             return super().base(context)
         return StandardLogistic(self.origin, self.batch_of(context))
 
-    def layers(self, context: Tensor | None = None) -> Bijection:
-        """Return the bijection from latent to image."""
-        layers = self._level(0, context, self.context_map(context))
+    def unconstrained(self, context: Tensor | None = None) -> Bijection:
+        """Return the bijection from latent to image without the histogram: of numbers, or of ranks."""
+        return self._level(0, context, self.context_map(context))
+
+    def transform(self, context: Tensor | None = None) -> Bijection:
+        """Return the bijection from latent to image, given a context."""
+        layers = self.unconstrained(context)
         if self.marginal is None:
             return layers
         return Composed([Logit(alpha=0.0), layers, self.marginal.transform()])

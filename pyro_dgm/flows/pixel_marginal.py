@@ -74,12 +74,14 @@ class PixelMarginal(nn.Module):
     def lifted(self, ranks: Tensor) -> Tensor:
         """The two of :meth:`features` as one: zero at the lowest level, between 1/2 and 1 above."""
         start = self._starts(ranks)
-        return 0.5 * (start > 0) + 0.5 * self._height(start)
+        lifted: Tensor = 0.5 * (start > 0) + 0.5 * self._height(start)
+        return lifted
 
     def _starts(self, ranks: Tensor) -> Tensor:
         """The rank at which the level of each rank begins."""
         known = ranks.new_tensor(self._ranks)
-        return known[torch.bucketize(ranks.detach().contiguous(), known[1:-1], right=True)]
+        starts: Tensor = known[torch.bucketize(ranks.detach().contiguous(), known[1:-1], right=True)]
+        return starts
 
     def _height(self, start: Tensor) -> Tensor:
         first = self._ranks[1]

@@ -99,7 +99,7 @@ class RealNVPImage(ImageFlow):
         )
         self.last = nets(self.halves[-1] // 2, num_levels, num_couplings + 1)
 
-    def layers(self, context: Tensor | None = None) -> Bijection:
+    def unconstrained(self, context: Tensor | None = None) -> Bijection:
         """Return the bijection from latent to image, but for the last logit."""
         return self._level(0, self.context_map(context))
 

@@ -34,9 +34,7 @@ def test_log_det_is_that_of_the_autograd_jacobian(flow):
     transform = flow.transform(context)
     ladj = transform.call_and_ladj(x)[1]
     # Rows are independent, so the derivatives of a sum over rows are those of each.
-    jacobians = torch.autograd.functional.jacobian(
-        lambda x: coordinates(flow, transform(x)).sum(0), x
-    )
+    jacobians = torch.autograd.functional.jacobian(lambda x: coordinates(flow, transform(x)).sum(0), x)
     jacobians = jacobians.transpose(0, 1).flatten(2)
     assert_close(ladj, torch.linalg.slogdet(jacobians).logabsdet, atol=limit_for(flow, 1e-9), rtol=1e-9)
 

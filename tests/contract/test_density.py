@@ -16,9 +16,7 @@ class Unconstrained:
 
     def sample(self, shape):
         y = self.d.sample(shape)
-        if len(y.shape) > len(shape) + 2:
-            return y.flatten(-3)
-        return y if self.flow.outer is None else self.flow.outer.inv(y)
+        return y.flatten(len(shape)) if self.flow.outer is None else self.flow.outer.inv(y)
 
     def log_prob(self, u):
         if self.flow.outer is None:

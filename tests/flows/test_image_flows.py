@@ -142,7 +142,7 @@ def test_fresh_pixel_flow_has_independent_pixels_of_the_histogram():
     levels = torch.randint(8, (20, 1, 4, 4))
     shares = (torch.tensor(HISTOGRAM, dtype=torch.double) + 1) / (sum(HISTOGRAM) + 8)
     expected = (8 * shares[levels]).log().sum((1, 2, 3))
-    assert_close(flow().log_prob((levels + 0.3) / 8), expected, atol=1e-5, rtol=0)
+    assert_close(flow().log_prob((levels.double() + 0.3) / 8), expected, atol=1e-5, rtol=0)
 
 
 def test_density_of_a_pixel_flow_is_constant_within_levels():
