@@ -85,7 +85,8 @@ class PixelMarginal(nn.Module):
 
     def _height(self, start: Tensor) -> Tensor:
         first = self._ranks[1]
-        return torch.relu(start - first) / (1 - first)
+        height: Tensor = torch.relu(start - first) / (1 - first)
+        return height
 
     def _nearest(self, rank: float) -> float:
         nearest: float = min(self._ranks[1:], key=lambda known: abs(known - rank))
