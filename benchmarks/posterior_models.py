@@ -1,4 +1,4 @@
-"""Posteriors of known difficulty: Pyro models with continuous latents, all of which vectorise over particles."""
+"""Posteriors of known difficulty: Pyro models that vectorise over particles."""
 
 from __future__ import annotations
 

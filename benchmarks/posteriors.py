@@ -28,7 +28,7 @@ from pyro_dgm.naming import unregistered
 
 Model = Callable[[], object]
 GUIDES: dict[str, tuple[Callable[[Model], Any], float]] = {
-    "AutoFlow": (lambda model: AutoFlow(model), 5e-3),
+    "AutoFlow": (AutoFlow, 5e-3),
     "AutoFlow, sticking": (lambda model: AutoFlow(model, stick_the_landing=True), 5e-3),
     "AutoNormal": (AutoNormal, 2e-2),
     "AutoMultivariateNormal": (AutoMultivariateNormal, 2e-2),
@@ -99,8 +99,8 @@ def assess(guide: Any, posterior: Posterior, exact: Sites) -> dict[str, float]:
 
 def table(results: dict[str, dict[str, list[dict[str, float]]]], seconds: float) -> str:
     lines = [
-        f"Mean over the seeds after {seconds:g} CPU-seconds of training each. Mean error: the largest over all "
-        "coordinates, in posterior standard deviations; sd: smallest and largest ratio to the posterior's.",
+        f"Mean over the seeds after {seconds:g} CPU-seconds of training each. Mean error: the largest over "
+        "all coordinates, in posterior standard deviations; sd: least and largest ratio to the posterior's.",
         "",
         "| posterior | guide | ELBO (nats) | k-hat | mean error | sd ratio | steps |",
         "|---|---|---|---|---|---|---|",
@@ -109,10 +109,16 @@ def table(results: dict[str, dict[str, list[dict[str, float]]]], seconds: float)
         for guide, runs in guides.items():
             m = {key: mean(run[key] for run in runs) for key in runs[0]}
             spread = max(run["k"] for run in runs)
-            lines.append(
-                f"| {name} | {guide} | {m['elbo']:.3f} ± {m['elbo_error']:.3f} | {m['k']:.2f} (worst {spread:.2f}) "
-                f"| {m['mean_error']:.2f} | {m['sd_ratio_low']:.2f} to {m['sd_ratio_high']:.2f} | {m['steps']:.0f} |"
-            )
+            cells = [
+                name,
+                guide,
+                f"{m['elbo']:.3f} ± {m['elbo_error']:.3f}",
+                f"{m['k']:.2f} (worst {spread:.2f})",
+                f"{m['mean_error']:.2f}",
+                f"{m['sd_ratio_low']:.2f} to {m['sd_ratio_high']:.2f}",
+                f"{m['steps']:.0f}",
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -14,6 +14,8 @@ from pyro_dgm.transforms import Bijection, Composed, TriangularAffine
 
 __all__ = ["Whitened"]
 
+SPEED, TRIANGLE_SPEED = 10.0, 3.0
+
 
 class Whitened(Flow):
     r"""Another flow, followed by an affine map: :math:`y = m + e^{s} \odot (L\, g(z))`.
@@ -84,12 +86,12 @@ class Whitened(Flow):
         rows = rows.detach().to(flow.origin)
         scale = rows.std(0)
         scale = torch.where(scale > 1e-6 * (1 + rows.mean(0).abs()), scale, 1.0)  # a constant column
-        whitened = cls(flow, rows.mean(0), scale, correlated=True, name=name)
+        whitened = cls(flow, correlated=True, name=name)
         standard = (rows - rows.mean(0)) / scale
         correlation = standard.mT @ standard / (len(rows) - 1)
         # With a little of the identity, columns that repeat one another leave the triangle regular.
         root = torch.linalg.cholesky(0.999 * correlation + 1e-3 * torch.eye(len(scale)).to(rows))
-        whitened.affine.set_triangle(root)
+        whitened.affine.set(rows.mean(0), scale[:, None] * root)
         return whitened
 
     def base(self, context: Tensor | None = None) -> StandardBase:
@@ -109,7 +111,12 @@ class Whitened(Flow):
 
 
 class _Affine(nn.Module):
-    """The tensors of the affine map: parameters if it trains, buffers if not."""
+    """The tensors of the affine map.
+
+    If it trains, location and scale move by parameters that count tenfold, the location's in units of the
+    scale: an optimiser then brings the map to the data's place within a hundred steps, before the flow's
+    networks have to.
+    """
 
     loc: Tensor
     log_scale: Tensor
@@ -117,25 +124,32 @@ class _Affine(nn.Module):
 
     def __init__(self, loc: Tensor, log_scale: Tensor, correlated: bool, trainable: bool) -> None:
         super().__init__()
-        tensors = {"loc": loc.clone(), "log_scale": log_scale}
-        if correlated:
-            tensors["lower"] = torch.zeros(len(loc), len(loc)).to(loc)
-        else:
-            self.lower = None
-        for key, value in tensors.items():
-            if trainable:
-                self.register_parameter(key, nn.Parameter(value))
-            else:
-                self.register_buffer(key, value)
+        self.register_buffer("loc", loc.clone())
+        self.register_buffer("log_scale", log_scale.clone())
+        self.register_buffer("lower", torch.zeros(len(loc), len(loc)).to(loc) if correlated else None)
+        self.moves = nn.ParameterDict()
+        if trainable:
+            self.moves["loc"] = nn.Parameter(torch.zeros_like(loc))
+            self.moves["log_scale"] = nn.Parameter(torch.zeros_like(loc))
+            if self.lower is not None:
+                self.moves["lower"] = nn.Parameter(torch.zeros_like(self.lower))
 
     @torch.no_grad()
-    def set_triangle(self, root: Tensor) -> None:
-        """Make the map multiply by ``root``, a lower triangle, besides its present scales."""
+    def set(self, loc: Tensor, root: Tensor) -> None:
+        """Make the map ``x -> loc + root x``, with ``root`` a lower triangle of positive diagonal."""
         assert self.lower is not None
         diagonal = root.diagonal()
-        self.log_scale.add_(diagonal.log())
+        self.loc.copy_(loc)
+        self.log_scale.copy_(diagonal.log())
         self.lower.copy_(root / diagonal[:, None])
+        for move in self.moves.values():
+            move.zero_()
 
     def forward(self) -> TriangularAffine:
         """Return the bijection of the present tensors."""
-        return TriangularAffine(self.loc, self.log_scale, self.lower)
+        if not self.moves:
+            return TriangularAffine(self.loc, self.log_scale, self.lower)
+        log_scale = self.log_scale + SPEED * self.moves["log_scale"]
+        loc = self.loc + log_scale.exp() * (SPEED * self.moves["loc"])
+        lower = None if self.lower is None else self.lower + TRIANGLE_SPEED * self.moves["lower"]
+        return TriangularAffine(loc, log_scale, lower)

@@ -5,6 +5,7 @@ from pyro_dgm.inference.flow_prior import FlowPrior
 from pyro_dgm.inference.importance_draws import ImportanceDraws, importance_draws
 from pyro_dgm.inference.independence_metropolis import IndependenceChains, independence_metropolis
 from pyro_dgm.inference.map_estimate import MapEstimate, map_estimate
+from pyro_dgm.inference.neutra import NutsRun, neutra, nuts
 from pyro_dgm.inference.site_vector import SiteVector
 
 __all__ = [
@@ -12,9 +13,12 @@ __all__ = [
     "ImportanceDraws",
     "IndependenceChains",
     "MapEstimate",
+    "NutsRun",
     "SiteVector",
     "flow_from_samples",
     "importance_draws",
     "independence_metropolis",
     "map_estimate",
+    "neutra",
+    "nuts",
 ]
