@@ -2,6 +2,15 @@
 
 from pyro_dgm.diagnostics.audit import audit
 from pyro_dgm.diagnostics.audit_report import AuditReport, Check
+from pyro_dgm.diagnostics.latents import (
+    LatentReport,
+    active_units,
+    aggregate_posterior,
+    latent_report,
+    posterior_draws,
+    rate_distortion,
+)
+from pyro_dgm.diagnostics.posterior_plane import PosteriorPlane, posterior_plane
 from pyro_dgm.diagnostics.psis import PSIS, psis
 from pyro_dgm.diagnostics.step_count import StepCountWarning
 
@@ -9,7 +18,15 @@ __all__ = [
     "PSIS",
     "AuditReport",
     "Check",
+    "LatentReport",
+    "PosteriorPlane",
     "StepCountWarning",
+    "active_units",
+    "aggregate_posterior",
     "audit",
+    "latent_report",
+    "posterior_draws",
+    "posterior_plane",
     "psis",
+    "rate_distortion",
 ]

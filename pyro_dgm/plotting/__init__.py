@@ -9,6 +9,7 @@ from pyro_dgm.plotting.images import image_grid, reconstructions
 from pyro_dgm.plotting.motion import density_over_time, vector_field
 from pyro_dgm.plotting.paths import paths
 from pyro_dgm.plotting.points import latent_image, latent_scatter, samples
+from pyro_dgm.plotting.posterior import interpolation, posterior_plane
 from pyro_dgm.plotting.style import figure_of, png_bytes, styled
 
 __all__ = [
@@ -18,10 +19,12 @@ __all__ = [
     "density_over_time",
     "figure_of",
     "image_grid",
+    "interpolation",
     "latent_image",
     "latent_scatter",
     "paths",
     "png_bytes",
+    "posterior_plane",
     "reconstructions",
     "samples",
     "styled",

@@ -4,6 +4,7 @@ from pyro_dgm.training.atomic import check_writable
 from pyro_dgm.training.callbacks import AverageWeights, Callback, Every, FitState
 from pyro_dgm.training.checkpoint import load_weights, read_config, read_extra, save
 from pyro_dgm.training.checkpoints import Checkpoints, latest_checkpoint, read_checkpoint
+from pyro_dgm.training.collapse import CollapseWarning, LatentWatch
 from pyro_dgm.training.fitting import fit
 from pyro_dgm.training.history import History
 from pyro_dgm.training.ranks import Ranks, start_processes
@@ -12,9 +13,11 @@ __all__ = [
     "AverageWeights",
     "Callback",
     "Checkpoints",
+    "CollapseWarning",
     "Every",
     "FitState",
     "History",
+    "LatentWatch",
     "Ranks",
     "check_writable",
     "fit",
