@@ -50,3 +50,14 @@ def test_vmap_over_grad_gives_the_score_of_each_row(flow):
         scores = torch.func.vmap(torch.func.grad(log_prob))(y)
     y.requires_grad_()
     assert_close(scores, torch.autograd.grad(flow(context).log_prob(y).sum(), y)[0])
+
+
+def test_hessians_of_torch_func_are_those_of_autograd(flow):
+    context, x = context_for(flow), points_for(flow)
+
+    def log_prob(x):
+        return flow(context).log_prob(to_data(flow, x))
+
+    with pyro.validation_enabled(False):
+        hessian = torch.func.jacrev(torch.func.jacrev(log_prob))(x)
+    assert_close(hessian, torch.autograd.functional.hessian(log_prob, x))
