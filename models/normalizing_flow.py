@@ -30,6 +30,10 @@ class NormalizingFlow(GenerativeModel):
         flow: The flow.
         name: Prefix of the parameters in Pyro's store; unique by default.
 
+    Attributes:
+        costs: What the last rows cost in training, by name: means over the rows without weights or
+            gradients, each in its own unit (a kinetic energy is a squared length over time, say).
+
     Example:
         >>> from pyro_dgm.flows import RealNVP
         >>> model = NormalizingFlow(RealNVP(2))
@@ -41,6 +45,7 @@ class NormalizingFlow(GenerativeModel):
         super().__init__(name)
         self.flow = flow
         self.guide = Empty()
+        self.costs: dict[str, Tensor] = {}
 
     @property
     def capabilities(self) -> Capabilities:
@@ -65,8 +70,10 @@ class NormalizingFlow(GenerativeModel):
         n = num if x is None else len(x)
         with data_plate(n, size, index):
             flow = self.flow(context).expand(torch.Size([n]))
+            self.costs = {}
             if x is not None and self.training and self.flow.penalties:
                 for name, cost in flow.score_with_costs(x).items():
+                    self.costs[name] = cost.detach().mean()
                     pyro.factor(f"penalty_{name}", -self.flow.penalties[name] * cost)
             return pyro.sample("x", flow, obs=x)
 

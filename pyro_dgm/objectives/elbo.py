@@ -50,7 +50,8 @@ class ELBO(nn.Module):
     Attributes:
         terms: The parts of the last loss, in nats per row, without gradients: for models with an empty guide
             the negative log-likelihood as ``J_ML`` and each ``penalty_*``, for a VAE ``reconstruction`` and
-            ``kl``; empty for others.
+            ``kl``; empty for others. After them the ``costs`` that a flow's penalties weigh, such as
+            ``kinetic``, each in its own unit.
 
     Raises:
         TypeError: If model or guide is no ``nn.Module``, there is no guide, or an option is for VAEs alone.
@@ -181,6 +182,7 @@ class ELBO(nn.Module):
             total = term if total is None else total + term
         if total is None:
             raise TypeError("the model has no sample site to fit: it needs pyro.sample(..., obs=x).")
+        self.terms |= getattr(self.model, "costs", {})
         return total
 
 

@@ -104,15 +104,20 @@ def test_a_field_of_ones_own_trains_with_its_trace_by_autograd():
     assert_close(flow(context).rsample_and_log_prob()[1].shape, torch.Size([5]))
 
 
-def test_penalties_exist_in_training_alone_and_are_reported_by_name():
+def test_penalties_exist_in_training_alone_and_their_costs_are_reported_beside_them():
     model = NormalizingFlow(used(CNF(2, hidden_dims=(8, 8), kinetic_weight=0.5, jacobian_weight=0.25)))
     loss, y = ELBO(model), torch.randn(20, 2)
     total = loss(y)
-    assert loss.terms.keys() == {"J_ML", "penalty_kinetic", "penalty_jacobian"}
-    costs = model.flow().score_with_costs(y)
-    assert_close(loss.terms["penalty_kinetic"], 0.5 * costs["kinetic"].mean())
-    assert_close(loss.terms["penalty_jacobian"], 0.25 * costs["jacobian"].mean())
-    assert_close(total, sum(loss.terms.values()))
+    costs = {name: cost.mean() for name, cost in model.flow().score_with_costs(y).items()}
+    assert loss.terms.keys() == {"J_ML", "penalty_kinetic", "penalty_jacobian", "kinetic", "jacobian"}
+    assert_close(loss.terms["kinetic"], costs["kinetic"])
+    assert_close(loss.terms["penalty_kinetic"], 0.5 * costs["kinetic"])
+    assert_close(loss.terms["jacobian"], costs["jacobian"])
+    assert_close(loss.terms["penalty_jacobian"], 0.25 * costs["jacobian"])
+    parts = ("J_ML", "penalty_kinetic", "penalty_jacobian")
+    assert_close(total, sum(loss.terms[part] for part in parts))
+    history = fit(model, y, steps=2, progress=False)
+    assert len(history["kinetic"]) == len(history["penalty_kinetic"]) == 2
     loss.evaluate_loss(y)
     assert loss.terms.keys() == {"J_ML"}
 
