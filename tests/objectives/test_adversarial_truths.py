@@ -13,6 +13,7 @@ from torch.testing import assert_close
 
 from pyro_dgm.nets import MLP
 from pyro_dgm.objectives import Adversarial, GradientPenalty
+from pyro_dgm.objectives.losses import CTransform
 
 NEVER = 10**9
 
@@ -48,10 +49,10 @@ def train(game, data, steps, batch):
         game.step(data(batch))
 
 
-def discriminate(model, data, steps):
+def discriminate(model, data, steps, batch=512):
     net = critic(1, nn.Tanh)
     game = Adversarial(model, net, (None, Adam(net.parameters(), 1e-2)), loss="minimax", critic_steps=NEVER)
-    train(game, data, steps, 512)
+    train(game, data, steps, batch)
     return game
 
 
@@ -68,29 +69,98 @@ def test_value_of_a_trained_discriminator_is_twice_js_minus_twice_log_2():
     assert abs(game.evaluate_loss(normal(100_000, [0.0], [1.0])).value - value) < 0.02
 
 
-def test_a_trained_discriminator_is_the_ratio_of_the_densities():
-    x = torch.linspace(-4, 5, 901, dtype=torch.double)
-    p, q = dist.Normal(0.0, 1.0).log_prob(x).exp(), dist.Normal(1.0, 1.0).log_prob(x).exp()
-    game = discriminate(LocationScale([1.0], [1.0]), lambda n: normal(n, [0.0], [1.0]), steps=300)
+@pytest.mark.parametrize(
+    ("scale", "steps", "batch"), [(1.0, 300, 512), pytest.param(1.5, 2500, 1024, marks=pytest.mark.slow)]
+)
+def test_a_trained_discriminator_is_the_ratio_of_the_densities(scale, steps, batch):
+    x = torch.linspace(-5, 7, 1201, dtype=torch.double)
+    p, q = dist.Normal(0.0, 1.0).log_prob(x).exp(), dist.Normal(1.0, scale).log_prob(x).exp()
+    game = discriminate(LocationScale([1.0], [scale]), lambda n: normal(n, [0.0], [1.0]), steps, batch)
     error = game.critic(x[:, None]).sigmoid() - p / (p + q)
     assert error[p + q > 0.01].abs().max() < 0.03
 
 
-def test_wasserstein_value_over_slope_is_the_distance_of_two_shifted_normals():
-    net = critic(2, nn.ReLU)
+@pytest.mark.parametrize(("input_dim", "steps"), [(2, 300), pytest.param(16, 1500, marks=pytest.mark.slow)])
+def test_wasserstein_value_over_slope_is_the_distance_of_two_shifted_normals(input_dim, steps):
+    net = critic(input_dim, nn.ReLU)
     optimizer = Adam(net.parameters(), 1e-2, betas=(0.5, 0.9))
+    zeros, ones = [0.0] * input_dim, [1.0] * input_dim
     game = Adversarial(
-        LocationScale([0.0, 0.0], [1.0, 1.0]),
+        LocationScale(zeros, ones),
         net,
         (None, optimizer),
         loss="wasserstein",
         regularisers=[GradientPenalty(30.0)],
         critic_steps=NEVER,
     )
-    shift = [math.sqrt(2.0), math.sqrt(2.0)]
-    train(game, lambda n: normal(n, shift, [1.0, 1.0]), 300, 256)
-    measured = game.evaluate_loss(normal(20_000, shift, [1.0, 1.0]))
+    shift = [2.0 / math.sqrt(input_dim)] * input_dim
+    train(game, lambda n: normal(n, shift, ones), steps, 256)
+    measured = game.evaluate_loss(normal(20_000, shift, ones))
     assert 0.93 * 2 < measured.value / measured.slope < 1.02 * 2
+
+
+class Line(PyroModule):
+    """Rows (theta, u) with u uniform: a line beside that of the data, (0, u)."""
+
+    def __init__(self, theta):
+        super().__init__()
+        self.theta = nn.Parameter(torch.tensor(theta, dtype=torch.double))
+
+    def forward(self, num=1):
+        with pyro.plate("data", num):
+            u = pyro.sample("u", dist.Uniform(torch.zeros(num).double(), 1.0))
+        return torch.stack((self.theta.expand(num), u), -1)
+
+
+def line(n):
+    return torch.stack((torch.zeros(n), torch.rand(n)), -1).double()
+
+
+@pytest.mark.parametrize("theta", [0.5, 2.0])
+def test_parallel_lines_are_theta_apart_while_their_js_is_log_2(theta):
+    net = critic(2, nn.ReLU)
+    optimizer = Adam(net.parameters(), 1e-2, betas=(0.5, 0.9))
+    penalty = [GradientPenalty(30.0)]
+    pair = (None, optimizer)
+    game = Adversarial(Line(theta), net, pair, loss="wasserstein", regularisers=penalty, critic_steps=NEVER)
+    train(game, line, 200, 128)
+    measured = game.evaluate_loss(line(5000))
+    assert 0.93 * theta < measured.value / measured.slope < 1.02 * theta
+
+    told = Adversarial(Line(theta), critic(2, nn.Tanh), (None, None), loss="minimax", critic_steps=NEVER)
+    told.optimizers[1].param_groups[0]["lr"] = 3e-2
+    train(told, line, 150, 128)
+    assert 0.98 * math.log(2) < told.evaluate_loss(line(5000)).js_bound <= math.log(2)
+
+
+def exact_distance(x, y):
+    from scipy.optimize import linear_sum_assignment
+
+    cost = torch.cdist(x, y)
+    return cost[linear_sum_assignment(cost.numpy())].mean().item()
+
+
+def test_the_c_transform_never_exceeds_the_distance_of_the_batches_and_reaches_it():
+    x, y = normal(64, [0.0, 0.0], [1.0, 1.0]), normal(64, [1.5, 0.0], [1.0, 0.5])
+    wanted, loss = exact_distance(x, y), CTransform()
+    values = []
+    net = critic(2, nn.Tanh)
+    optimizer = Adam(net.parameters(), 2e-2)
+    for _ in range(250):
+        optimizer.zero_grad()
+        value = -loss.critic_of_rows(net(x), net(y), x, y)
+        (-value).backward()
+        optimizer.step()
+        values.append(value.item())
+    assert max(values) <= wanted + 1e-9  # of any critic, trained or not
+    assert max(values) > 0.95 * wanted
+
+
+def test_the_c_transforms_generator_moves_rows_towards_the_data():
+    x, y = normal(16, [0.0, 0.0], [1.0, 1.0]), normal(16, [5.0, 0.0], [1.0, 1.0]).requires_grad_()
+    CTransform().generator_of_rows(lambda rows: torch.zeros(len(rows)).double(), x, y).backward()
+    nearest = x[torch.cdist(y, x).argmin(1)]  # with f = 0 its c-transform is the distance to the data
+    assert_close(y.grad * 16, nn.functional.normalize(y.detach() - nearest))
 
 
 @pytest.mark.parametrize(
