@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
+    "CheckFailed",
     "CheckpointError",
     "DataError",
     "MissingDataError",
@@ -58,6 +59,10 @@ class MissingDataError(PyroDGMError, FileNotFoundError):
 
 class OutputError(PyroDGMError, OSError):
     """A folder or file that cannot be written."""
+
+
+class CheckFailed(PyroDGMError, AssertionError):
+    """A model that does not keep what the library promises of all models."""
 
 
 class CheckpointError(PyroDGMError, RuntimeError):

@@ -70,6 +70,11 @@ class History:
         return list(self._columns)
 
     @property
+    def last_row(self) -> dict[str, float]:
+        """What is in the last row so far."""
+        return {name: column[-1] for name, column in self._columns.items() if not math.isnan(column[-1])}
+
+    @property
     def steps(self) -> NDArray[np.int64]:
         """The recorded steps, counted from 0."""
         return np.array(self._steps, dtype=np.int64)

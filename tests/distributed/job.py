@@ -35,13 +35,16 @@ def weights_of_all(folder: Path) -> None:
 
 def resumed(folder: Path) -> None:
     """Leave in the middle, unless there is something to resume."""
-    stop = lambda state: state.stop("interrupted") if state.step == 8 else None  # noqa: E731
-    again = (folder / "run").exists()
+    stop_at = 10**9 if (folder / "run").exists() else 8
     objective = train(
-        "vae", torch.float64, checkpoint=folder / "run", resume=True, callbacks=[str if again else stop]
+        "vae",
+        torch.float64,
+        checkpoint=folder / "run",
+        resume=True,
+        callbacks=[lambda state: state.stop("interrupted") if state.step == stop_at else None],
     )
     if start_processes().first:
-        torch.save(numbers(objective), folder / f"resumed-{again}.pt")
+        torch.save(numbers(objective), folder / "resumed.pt")
 
 
 def faulty(folder: Path, kind: str) -> None:
