@@ -65,16 +65,14 @@ def test_a_pickle_in_the_place_of_any_file_is_refused_and_does_not_run(role, run
         before = path.read_bytes(), (run / MANIFEST).read_bytes()
         path.write_bytes(payload)
         if role != "manifest":  # and its checksum is right
-            rewritten(run, lambda record, new=entry_of(payload): record["files"][role].update(new))
+            entry = entry_of(payload)
+            rewritten(run, lambda record, entry=entry: record["files"][role].update(entry))
         other = flow(seed=1)
-        for load in (
-            lambda: fit(other, rows(), checkpoint=run.parent, resume=True, **OPTIONS),
-            lambda: load_weights(run, other.model),
-        ):
-            if role == "state" and load.__code__.co_names[0] == "load_weights":
-                continue  # weights alone do not need the state
+        with pytest.raises(CheckpointError):
+            fit(other, rows(), checkpoint=run.parent, resume=True, **OPTIONS)
+        if role != "state":  # weights alone do not need it
             with pytest.raises(CheckpointError):
-                load()
+                load_weights(run, other.model)
         assert not marker.exists()
         assert same(numbers(other), numbers(flow(seed=1)))
         path.write_bytes(before[0])
