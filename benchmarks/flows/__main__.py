@@ -37,7 +37,7 @@ def run(work: Work, rounds: int) -> dict[str, Any]:
         pieces["ours, fused Adam"] = prepared(work, contenders(work.family, work.dim)["ours"], fused=True)
     if work.family == "planar" or work.what == "train on draws":
         pieces = {name: piece for name, piece in pieces.items() if _runs(piece)}
-    seconds = interleaved(pieces, rounds=rounds, seconds=0.03)
+    seconds = interleaved(pieces, rounds=rounds, seconds=0.01)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     best = min((name for name in medians if name in PEERS), key=medians.__getitem__)
     bars = {"ours": work.bar, "ours, fused Adam": work.fused_bar}

@@ -53,71 +53,57 @@ class RationalQuadratic(Elementwise):
 
     def call(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Evaluate the splines."""
-        widths, heights, slopes = self._split(parameters)
-        x_knots, y_knots = self._knots(widths), self._knots(heights)
-        inside, at = self._bin(x, x_knots)
-        x0, w, y0, h, d0, d1 = self._selected(at, x_knots, y_knots, slopes)
-        xi = (torch.where(inside, x, 0.0) - x0) / w
-        y, log_slope = _spline(xi, w, y0, h, d0, d1)
+        inside = x.abs() < self.bound
+        at, (x0, y0), (w, h), (d0, d1) = self._bin(torch.where(inside, x, 0.0), parameters, side=0)
+        xi = (at - x0) / w
+        y, log_slope = _spline(xi, y0, h, h / w, d0, d1)
         return torch.where(inside, y, x), torch.where(inside, log_slope, 0.0)
 
     def inverse(self, y: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Solve the quadratic of the bin that holds the value."""
-        widths, heights, slopes = self._split(parameters)
-        x_knots, y_knots = self._knots(widths), self._knots(heights)
-        inside, at = self._bin(y, y_knots)
-        x0, w, y0, h, d0, d1 = self._selected(at, x_knots, y_knots, slopes)
-        xi = _spline_root(torch.where(inside, y, 0.0) - y0, w, h, d0, d1)
-        log_slope = _spline(xi, w, y0, h, d0, d1)[1]
-        return torch.where(inside, x0 + xi * w, y), torch.where(inside, -log_slope, 0.0)
+        inside = y.abs() < self.bound
+        at, (x0, y0), (w, h), (d0, d1) = self._bin(torch.where(inside, y, 0.0), parameters, side=1)
+        s = h / w
+        xi = _spline_root(at - y0, h, s, d0, d1)
+        log_slope = _spline(xi, y0, h, s, d0, d1)[1]
+        return torch.where(inside, torch.addcmul(x0, xi, w), y), torch.where(inside, -log_slope, 0.0)
 
-    def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _bin(self, value: Tensor, parameters: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The values, and of the bins that hold them the lower corners, the sizes and the two slopes."""
         k = self.num_bins
-        return parameters[:k], parameters[k : 2 * k], parameters[2 * k :]
+        sizes, slopes = parameters.split((2 * k, k - 1))
+        knots = self._knots(sizes.view(2, k, *value.shape))  # of widths and of heights
+        with torch.no_grad():
+            at = (value >= knots[side, 1:-1]).sum(0)
+            both_ends = torch.stack((at, at + 1))
+        lower, upper = knots.gather(1, both_ends.expand(2, *both_ends.shape)).unbind(1)
+        # The slopes at the two ends are one by construction and have no parameter.
+        one = torch.zeros_like(slopes[:1])
+        raw = torch.cat((one, slopes, one)).gather(0, both_ends)
+        return value, lower, upper - lower, softplus(raw + self.raw_slope_of_one) + self.min_slope
 
     def _knots(self, raw: Tensor) -> Tensor:
-        """The ``K + 1`` knots on the first axis, the outer ones exactly at the ends of the interval."""
-        share = torch.softmax(raw, 0) * (1 - self.num_bins * self.min_width) + self.min_width
-        inner = torch.cumsum(share[:-1], 0) * (2 * self.bound) - self.bound
-        end = torch.full_like(inner[:1], self.bound)
-        return torch.cat((-end, inner, end))
-
-    def _bin(self, value: Tensor, knots: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.no_grad():
-            inside = (value > -self.bound) & (value < self.bound)
-            at = (value >= knots[1:-1]).sum(0, keepdim=True)
-        return inside, at
-
-    def _selected(
-        self, at: Tensor, x_knots: Tensor, y_knots: Tensor, slopes: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        x0, y0 = x_knots.gather(0, at)[0], y_knots.gather(0, at)[0]
-        w = x_knots.gather(0, at + 1)[0] - x0
-        h = y_knots.gather(0, at + 1)[0] - y0
-        # The slopes at the two ends are one by construction and have no parameter.
-        last = len(slopes) - 1
-        raw0 = torch.where(at == 0, 0.0, slopes.gather(0, (at - 1).clamp(min=0)))[0]
-        raw1 = torch.where(at > last, 0.0, slopes.gather(0, at.clamp(max=last)))[0]
-        d0 = softplus(raw0 + self.raw_slope_of_one) + self.min_slope
-        d1 = softplus(raw1 + self.raw_slope_of_one) + self.min_slope
-        return x0, w, y0, h, d0, d1
+        """The ``K + 1`` knots on the second axis, the outer ones exactly at the ends of the interval."""
+        filled = torch.cumsum(torch.softmax(raw, 1), 1)[:, :-1] * (1 - self.num_bins * self.min_width)
+        least = torch.arange(1, self.num_bins, dtype=raw.dtype, device=raw.device) * self.min_width - 0.5
+        inner = (filled + least.view(-1, *(1,) * (raw.dim() - 2))) * (2 * self.bound)
+        end = torch.full_like(inner[:, :1], self.bound)
+        return torch.cat((-end, inner, end), 1)
 
 
-def _spline(xi: Tensor, w: Tensor, y0: Tensor, h: Tensor, d0: Tensor, d1: Tensor) -> tuple[Tensor, Tensor]:
-    s = h / w
+def _spline(xi: Tensor, y0: Tensor, h: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> tuple[Tensor, Tensor]:
     rest = 1 - xi
-    cross = xi * rest
-    denominator = s + (d1 + d0 - 2 * s) * cross
-    y = y0 + h * (s * xi.square() + d0 * cross) / denominator
-    numerator = d1 * xi.square() + 2 * s * cross + d0 * rest.square()
-    return y, 2 * torch.log(s / denominator) + torch.log(numerator)
+    square, cross = xi.square(), xi * rest
+    scale = s / (s + (d1 + d0 - 2 * s) * cross)
+    d0_cross = d0 * cross
+    y = y0 + h * scale * (square + d0_cross / s)
+    return y, torch.log((d1 * square + 2 * s * cross + d0 * rest.square()) * scale.square())
 
 
-def _spline_root(rise: Tensor, w: Tensor, h: Tensor, d0: Tensor, d1: Tensor) -> Tensor:
-    s = h / w
+def _spline_root(rise: Tensor, h: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> Tensor:
     bend = rise * (d1 + d0 - 2 * s)
     a = h * (s - d0) + bend
     b = h * d0 - bend
-    c = -s * rise
-    discriminant = (b.square() - 4 * a * c).clamp(min=0)
-    return 2 * c / (-b - torch.sqrt(discriminant))
+    c = s * rise  # minus the constant of the quadratic
+    discriminant = (b.square() + 4 * a * c).clamp(min=0)
+    return 2 * c / (b + torch.sqrt(discriminant))
