@@ -130,21 +130,24 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", default="", help="train the flows whose name holds this")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for table and JSON")
+    parser.add_argument(
+        "--out", type=Path, default=RESULTS, help="folder for table and JSON; runs there stay"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    results: list[dict[str, Any]] = []
+    stem = arguments.out / f"moons_{arguments.seconds:g}"
+    kept = stem.with_suffix(".json")
+    results: list[dict[str, Any]] = json.loads(kept.read_text())["runs"] if kept.exists() else []
     packages = {name: version(name) for name in ("torch", "pyro-ppl")} | {"machine": platform.machine()}
     for seed in range(arguments.seeds):
         for name in [name for name in FLOWS if arguments.only in name]:
+            if any((r["flow"], r["seed"]) == (name, seed) for r in results):
+                continue
             results.append(run(name, arguments.seconds, seed))
             print(results[-1], flush=True)
-            stem = arguments.out / f"moons_{arguments.seconds:g}"
             content = table(results, arguments.seconds)
             stem.with_suffix(".md").write_text(f"{content}\nVersions: {packages}, {os.cpu_count()} cores\n")
-            stem.with_suffix(".json").write_text(
-                json.dumps({"environment": packages, "runs": results}, indent=1)
-            )
+            kept.write_text(json.dumps({"environment": packages, "runs": results}, indent=1) + "\n")
     print(table(results, arguments.seconds))
     return 0
 
