@@ -119,7 +119,11 @@ def table(results: list[dict[str, Any]], seconds: float) -> str:
         )
     head = "| flow | parameters | steps | gap in nats, mean | SE of one | each seed |\n" + "|---" * 6 + "|"
     best, bar = min(rows)[0], BARS.get(int(seconds))
-    verdict = "" if bar is None else f", bar {bar}: {'met' if best <= bar else 'MISSED'}"
+    seeds = min(sum(r["flow"] == name for r in results) for name in {r["flow"] for r in results})
+    outcome = "met" if bar is not None and best <= bar else "MISSED"
+    verdict = (
+        "" if bar is None else f", bar {bar}: {outcome}" + ("" if seeds >= 3 else f" ({seeds} seed of 3)")
+    )
     lines = [f"Two moons, {seconds:g} CPU seconds of training", "", head, *(line for _, line in sorted(rows))]
     return "\n".join([*lines, "", f"Best {best:.4f} nats{verdict}", ""])
 

@@ -90,7 +90,7 @@ def environment() -> dict[str, str]:
         "machine": platform.machine(),
         "cores": str(os.cpu_count()),
     }
-    return {name: version(name) for name in packages} | machine
+    return {name: version(name) for name in packages} | machine | {"load": f"{os.getloadavg()[1]:.1f}"}
 
 
 def main() -> int:
@@ -118,7 +118,17 @@ def main() -> int:
         print(line)
     counts = {r["work"].split(",")[0] + r["work"].split(",")[1]: r["parameters"] for r in results}
     if not arguments.only:
-        lines = [*header, *(row for r in results for row in as_rows(r)), "", line, "", "Parameters:", ""]
+        lines = [
+            "# CPU time of flows, one thread",
+            "",
+            *header,
+            *(row for r in results for row in as_rows(r)),
+            "",
+            line,
+            "",
+            "Parameters:",
+            "",
+        ]
         lines += [f"- {name}: {numbers}" for name, numbers in counts.items()]
         lines += ["", f"Versions: {environment()}", ""]
         (arguments.out / "flows.md").write_text("\n".join(lines))
