@@ -2,7 +2,7 @@
 
 The target is a rotated mixture of banana-shaped Gaussians whose density is known, so that the
 Kullback-Leibler gap is a paired difference over fresh rows, with its standard error. Each flow trains by
-``fit`` for so many CPU seconds of one thread, on fresh rows at each step, with a cosine schedule, clipping,
+``fit`` for so many CPU seconds of one thread, on 400 000 rows, with a cosine schedule, clipping,
 and averaged weights. Continuous flows are scored with the number of steps from which doubling changes
 J_ML by less than 1e-3 nats. The first row is a Gaussian with the target's moments.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import math
 import platform
-import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -20,13 +19,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.moons import GrowingBatches
-from benchmarks.moons_cnf import converged_steps
+from benchmarks.timed_training import converged_steps, train
 from pyro_dgm.distributions import BananaMixture
 from pyro_dgm.flows import CNF, FFJORD, MAF, Flow, NeuralSpline, OTFlow, RealNVP
-from pyro_dgm.models import NormalizingFlow
-from pyro_dgm.objectives import FlowMatching
-from pyro_dgm.training import AverageWeights, FitState, fit
 
 RESULTS = Path(__file__).parent / "results" / "bananas.md"
 DIM = 43
@@ -42,58 +37,6 @@ FLOWS: dict[str, tuple[Callable[[], Flow], float, float]] = {
     "MAF": (lambda: MAF(DIM), 2e-3, 0.0),
     "spline coupling": (lambda: NeuralSpline(DIM), 2e-3, 0.0),
 }
-
-
-class Fresh(GrowingBatches):
-    """Fresh rows of the target, 256 to 512 a step."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(seconds, 256, 512)
-        # Drawn beforehand: drawing in double precision would cost a part of every step.
-        self.rows = BananaMixture(DIM).sample(torch.Size([400_000]))
-        self.place = 0
-        self.start = time.process_time()
-
-    def sample(self, n: int) -> Tensor:
-        """Return the next rows."""
-        size = int(self.smallest * (self.largest / self.smallest) ** self.done())
-        if self.place + size > len(self.rows):
-            self.place = 0
-        self.place += size
-        return self.rows[self.place - size : self.place]
-
-
-def train(name: str, seconds: float, seed: int) -> tuple[Flow, int]:
-    """Train a flow for so many CPU seconds; return it and the number of updates."""
-    torch.manual_seed(seed)
-    make, lr, matching = FLOWS[name]
-    flow, steps = make(), 0
-    for objective, share in ((FlowMatching, matching), (NormalizingFlow, 1 - matching)):
-        if not share:
-            continue
-        data = Fresh(share * seconds)
-
-        def stop_in_time(state: FitState, data: Fresh = data) -> None:
-            if data.done() >= 1:
-                state.stop("CPU time is up")
-
-        def cosine(_: float, data: Fresh = data) -> float:
-            return 0.5 * (1 + math.cos(math.pi * data.done()))
-
-        history = fit(
-            objective(flow),
-            data,
-            steps=10**7,
-            lr=lr,
-            schedule=cosine,
-            clip=5.0,
-            seed=seed,
-            callbacks=[stop_in_time, AverageWeights(0.99)],
-            log_every=1000,
-            progress=False,
-        )
-        steps += history.num_steps
-    return flow.eval(), steps
 
 
 def gap_line(name: str, log_q: Tensor, log_p: Tensor, steps: int, size: int, nt: str) -> str:
@@ -116,6 +59,11 @@ def main() -> int:
     target = BananaMixture(DIM)
     x = target.draw(20_000, torch.Generator().manual_seed(7)).float()
     log_p = target.log_density(x.double())
+    pool = target.sample(torch.Size([400_000]))  # beforehand: drawing takes a part of every step
+
+    def draw(n: int) -> Tensor:
+        return pool[torch.randint(len(pool), (n,))]
+
     versions = {name: version(name) for name in ("torch", "pyro-ppl")} | {"machine": platform.machine()}
     moments = torch.distributions.MultivariateNormal(x.double().mean(0), x.double().t().cov())
     lines = [
@@ -127,8 +75,13 @@ def main() -> int:
         gap_line("Gaussian", moments.log_prob(x.double()), log_p, 0, DIM * (DIM + 3) // 2, ""),
     ]
     for name in arguments.only:
+        make, lr, matching = FLOWS[name]
+        torch.manual_seed(arguments.seed)
+        flow = make()
         with torch.enable_grad():
-            flow, steps = train(name, arguments.seconds, arguments.seed)
+            steps = train(
+                flow, draw, arguments.seconds, lr=lr, matching=matching, average=0.99, seed=arguments.seed
+            )
         nt = ""
         if hasattr(flow, "nt_eval"):
             flow.nt_eval = max(8, converged_steps(flow, x[:500]))

@@ -20,15 +20,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from benchmarks.moons import GrowingBatches, gap
-from pyro_dgm.diagnostics.step_count import search_steps
+from benchmarks.moons import gap
+from benchmarks.timed_training import converged_steps, train
 from pyro_dgm.distributions import TwoMoons
 from pyro_dgm.flows import CNF, FFJORD, Flow, OTFlow
-from pyro_dgm.models import NormalizingFlow
-from pyro_dgm.objectives import FlowMatching
-from pyro_dgm.training import AverageWeights, FitState, fit
 
 RESULTS = Path(__file__).parent / "results" / "moons_cnf.md"
 HEAD = (
@@ -88,43 +84,25 @@ RUNS = {
 }
 
 
-def train(run: Run, seed: int) -> tuple[Flow, int]:
-    """Train for the run's CPU time; return the flow and the number of updates."""
+def row(name: str, run: Run, seed: int) -> str:
+    """Train, measure, and return one line of the table."""
     torch.manual_seed(seed)
-    flow, steps = run.make(), 0
-    phases = [(FlowMatching(flow), run.matching), (NormalizingFlow(flow), 1 - run.matching)]
-    for objective, share in phases:
-        if not share:
-            continue
-        data = GrowingBatches(share * run.seconds, 256, 512)
-
-        def stop_in_time(state: FitState, data: GrowingBatches = data) -> None:
-            if data.done() >= 1:
-                state.stop("CPU time is up")
-
-        def cosine(_: float, data: GrowingBatches = data) -> float:
-            return 0.5 * (1 + math.cos(math.pi * data.done()))
-
-        history = fit(
-            objective,
-            data,
-            steps=10**7,
-            lr=run.lr,
-            schedule=cosine,
-            clip=run.clip,
-            seed=seed,
-            callbacks=[stop_in_time, AverageWeights(0.995)],
-            log_every=1000,
-            progress=False,
-        )
-        steps += history.num_steps
-    return flow.eval(), steps
+    flow, target = run.make(), TwoMoons(0.05)
+    steps = train(
+        flow,
+        lambda n: target.sample(torch.Size([n])),
+        run.seconds,
+        lr=run.lr,
+        matching=run.matching,
+        clip=run.clip,
+        seed=seed,
+    )
+    return measured(name, run, seed, flow, steps)
 
 
 @torch.no_grad()
-def row(name: str, run: Run, seed: int) -> str:
-    """Train, measure, and return one line of the table."""
-    flow, steps = train(run, seed)
+def measured(name: str, run: Run, seed: int, flow: Flow, steps: int) -> str:
+    """The line of a trained flow."""
     flow.nt_eval = max(16, converged_steps(flow, TwoMoons(0.05).sample(torch.Size([2000]))))
     kl, error = gap(flow, 100_000)
     j_ml = kl + TwoMoons(0.05).entropy().item()
@@ -140,16 +118,6 @@ def row(name: str, run: Run, seed: int) -> str:
         f"| {name} | {seed} | {run.seconds:g} | {steps} | {flow.nt_eval} | {kl:.4f} | {error:.4f} | "
         f"{j_ml:.4f} | {mass(flow):.5f} | {straight:.4f} | {cost:.3f} | {verdict} |"
     )
-
-
-def converged_steps(flow: Flow, rows: Tensor) -> int:
-    """The number of steps from which doubling changes J_ML by less than 1e-3."""
-
-    def j_ml(steps: int) -> float:
-        flow.nt_eval = steps
-        return -flow().log_prob(rows).double().mean().item()
-
-    return search_steps(j_ml) or 512
 
 
 def mass(flow: Flow) -> float:

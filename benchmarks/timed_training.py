@@ -1,0 +1,97 @@
+"""Training a flow for so many CPU seconds, by flow matching first where it is given a share of the time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+from torch import Tensor
+
+from pyro_dgm.diagnostics.step_count import search_steps
+from pyro_dgm.flows import Flow
+from pyro_dgm.models import NormalizingFlow
+from pyro_dgm.objectives import FlowMatching
+from pyro_dgm.training import AverageWeights, FitState, fit
+
+__all__ = ["converged_steps", "train"]
+
+SMALLEST, LARGEST = 256, 512
+
+
+class TimedRows:
+    """Rows for ``fit``, 256 to 512 a step, until the CPU time is up."""
+
+    def __init__(self, draw: Callable[[int], Tensor], seconds: float) -> None:
+        self.draw, self.seconds, self.start = draw, seconds, time.process_time()
+
+    def done(self) -> float:
+        """The fraction of the time that is used up."""
+        return min(1.0, (time.process_time() - self.start) / self.seconds)
+
+    def sample(self, n: int) -> Tensor:
+        """Draw a batch; the size that ``fit`` asks for is not used."""
+        return self.draw(int(SMALLEST * (LARGEST / SMALLEST) ** self.done()))
+
+
+def train(
+    flow: Flow,
+    draw: Callable[[int], Tensor],
+    seconds: float,
+    *,
+    lr: float,
+    matching: float = 0.0,
+    clip: float = 5.0,
+    average: float = 0.995,
+    seed: int = 0,
+) -> int:
+    """Train in place, with a cosine schedule in each phase; return the number of updates.
+
+    Args:
+        flow: The flow; left in evaluation mode.
+        draw: Draws so many fresh rows.
+        seconds: CPU seconds.
+        lr: Largest learning rate.
+        matching: Share of the time that is spent on flow matching before the likelihood.
+        clip: Largest norm of the gradient.
+        average: Decay of the averaged weights.
+        seed: Seed of ``fit``.
+    """
+    steps = 0
+    for objective, share in ((FlowMatching, matching), (NormalizingFlow, 1 - matching)):
+        if not share:
+            continue
+        data = TimedRows(draw, share * seconds)
+
+        def stop_in_time(state: FitState, data: TimedRows = data) -> None:
+            if data.done() >= 1:
+                state.stop("CPU time is up")
+
+        def cosine(_: float, data: TimedRows = data) -> float:
+            return 0.5 * (1 + math.cos(math.pi * data.done()))
+
+        history = fit(
+            objective(flow),
+            data,
+            steps=10**7,
+            lr=lr,
+            schedule=cosine,
+            clip=clip,
+            seed=seed,
+            callbacks=[stop_in_time, AverageWeights(average)],
+            log_every=1000,
+            progress=False,
+        )
+        steps += history.num_steps
+    flow.eval()
+    return steps
+
+
+def converged_steps(flow: Flow, rows: Tensor) -> int:
+    """The number of steps from which doubling changes J_ML by less than 1e-3; 512 if none does."""
+
+    def j_ml(steps: int) -> float:
+        flow.nt_eval = steps
+        return -flow().log_prob(rows).double().mean().item()
+
+    return search_steps(j_ml) or 512
