@@ -13,6 +13,7 @@ from pyro_dgm.models.implicit_generator import ImplicitGenerator
 from pyro_dgm.models.imputation import impute
 from pyro_dgm.models.inverse_problem import InverseProblem
 from pyro_dgm.models.normalizing_flow import NormalizingFlow
+from pyro_dgm.models.semi_supervised_vae import LabelGuide, SemiSupervisedVAE
 from pyro_dgm.models.vae import VAE
 
 __all__ = [
@@ -23,7 +24,9 @@ __all__ = [
     "GenerativeModel",
     "ImplicitGenerator",
     "InverseProblem",
+    "LabelGuide",
     "NormalizingFlow",
+    "SemiSupervisedVAE",
     "evaluating",
     "impute",
 ]

@@ -157,11 +157,13 @@ class ELBO(nn.Module):
             self.steps += 1
         return loss
 
-    def arguments(self, batch: Batch) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
+    def arguments(self, batch: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return what model and guide are called with for a batch."""
-        given = {"context": batch.context, "size": batch.size, "index": batch.index}
+        given = {"size": batch.size, "index": batch.index}
         accepted = {key: value for key, value in given.items() if value is not None and key in self._accepted}
-        return (batch.x,), accepted
+        # by position: Pyro's enumeration has a keyword of its own called context
+        with_context = batch.context is not None and "context" in self._accepted
+        return ((batch.x, batch.context) if with_context else (batch.x,)), accepted
 
     def _negative_log_joint(self, args: Any, kwargs: Any, rows: int) -> Tensor:
         trace = poutine.trace(self.model).get_trace(*args, **kwargs)
