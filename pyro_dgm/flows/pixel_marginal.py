@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pyro_dgm.errors import DataError
 from pyro_dgm.transforms import Entrywise, PiecewiseLinear
+from pyro_dgm.transforms.piecewise_linear import bin_of
 
 __all__ = ["PixelMarginal"]
 
@@ -80,8 +81,7 @@ class PixelMarginal(nn.Module):
     def _starts(self, ranks: Tensor) -> Tensor:
         """The rank at which the level of each rank begins."""
         known = ranks.new_tensor(self._ranks)
-        starts: Tensor = known[torch.bucketize(ranks.detach().contiguous(), known[1:-1], right=True)]
-        return starts
+        return known[bin_of(ranks, known)]
 
     def _height(self, start: Tensor) -> Tensor:
         first = self._ranks[1]

@@ -11,7 +11,7 @@ from torch import Tensor
 from pyro_dgm.errors import DataError
 from pyro_dgm.transforms.elementwise import Elementwise
 
-__all__ = ["PiecewiseLinear"]
+__all__ = ["PiecewiseLinear", "bin_of"]
 
 
 class PiecewiseLinear(Elementwise):
@@ -74,7 +74,7 @@ class PiecewiseLinear(Elementwise):
         share, x_knots = self._shares(parameters)
         y_knots = y.new_tensor(self.knots)
         inside = self._inside(y)
-        at = torch.bucketize(y.detach().contiguous(), y_knots[1:-1], right=True).unsqueeze(0)
+        at = bin_of(y, y_knots).unsqueeze(0)
         p, x0 = _pick(share, at), _pick(x_knots, at)
         y0, width = y_knots[at[0]], y_knots.diff()[at[0]]
         slope = p * self._length / width
@@ -101,6 +101,13 @@ class PiecewiseLinear(Elementwise):
         inner = torch.cumsum(share[:-1], 0) * self._length + self._end[0]
         low = torch.full_like(share[:1], self._end[0])
         return share, torch.cat((low, inner, torch.full_like(low, self._end[1])))
+
+
+def bin_of(value: Tensor, knots: Tensor) -> Tensor:
+    """The bin between the ``K + 1`` knots of each value, from 0 to ``K - 1``; the outer ones have no ends."""
+    # A clone, since under vmap contiguous() may leave a slice as it is, of which bucketize warns.
+    values = value.detach().clone(memory_format=torch.contiguous_format)
+    return torch.bucketize(values, knots[1:-1], right=True)
 
 
 def _pick(table: Tensor, at: Tensor) -> Tensor:

@@ -2,13 +2,16 @@
 
 import math
 
+import pyro
 import pytest
 import torch
+from pyro.infer import SVI, Trace_ELBO
 from torch.testing import assert_close
 
 from pyro_dgm.errors import DataError, ShapeError
 from pyro_dgm.flows import Glow, NeuralSplineImage, RealNVPImage
 from pyro_dgm.flows.pixel_marginal import PixelMarginal
+from pyro_dgm.models import NormalizingFlow
 from pyro_dgm.nets import ConvConditioner, MaskedMLP
 from tests.contract.cases import perturbed
 
@@ -30,7 +33,7 @@ def pixels(**options):
     flow = NeuralSplineImage(
         (1, 4, 4),
         histogram=HISTOGRAM,
-        num_levels=2,
+        num_levels=1,
         num_bins=5,
         hidden_channels=4,
         hidden_dims=(8,),
@@ -153,8 +156,27 @@ def test_density_of_a_pixel_flow_is_constant_within_levels():
     assert first.std() > 1  # and far from constant between them
 
 
+def test_scores_of_a_pixel_flow_can_be_mapped_over_rows():
+    flow, y = pixels(), torch.rand(3, 1, 4, 4, dtype=torch.double)
+    with pyro.validation_enabled(False):
+        scores = torch.func.vmap(torch.func.grad(lambda y: flow().log_prob(y)))(y)
+    assert_close(scores, torch.zeros_like(y), atol=1e-6, rtol=0)
+
+
+def test_image_flow_is_an_observed_site_whose_loss_is_the_likelihood(make):
+    model = NormalizingFlow(perturbed(make((1, 4, 4), num_levels=1)).double().eval())
+    x = torch.randn(6, 1, 4, 4, dtype=torch.double)
+    svi = SVI(model, model.guide, pyro.optim.Adam({"lr": 1e-2}), Trace_ELBO())
+    expected = -model.log_prob(x).sum().item()
+    assert_close(svi.evaluate_loss(x), expected)
+    assert_close(sum(svi.evaluate_loss(half, size=6) for half in x.split(3)), 2 * expected)
+    for _ in range(10):
+        svi.step(x)
+    assert svi.evaluate_loss(x) < expected - 1
+
+
 def test_knots_lie_at_levels_and_no_bin_is_tiny():
-    marginal = PixelMarginal([0] * 100 + [1000, 0, 0, 500] + [0] * 50 + [700])
+    marginal = PixelMarginal([0] * 100 + [10**6, 0, 0, 5 * 10**5] + [0] * 50 + [7 * 10**5])
     ranks = torch.tensor(marginal._ranks)
     for num_bins in (2, 5, 50):
         knots = torch.tensor(marginal.knots(num_bins))
