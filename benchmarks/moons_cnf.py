@@ -66,6 +66,9 @@ def ot_flow(width: int = 32, nt: int = 4, transport: float = 0.1, hjb: float = 0
 
 RUNS = {
     "CNF": Run(lambda: CNF(2), 60, gap=0.04),
+    "CNF nt 4": Run(lambda: CNF(2, nt_train=4), 60, 1e-2, gap=0.04),
+    "CNF nt 4 long": Run(lambda: CNF(2, nt_train=4), 180, 1e-2, gap=0.02),
+    "CNF matched, then tuned long": Run(lambda: CNF(2), 180, matching=0.25, gap=0.02),
     "CNF long": Run(lambda: CNF(2), 180, gap=0.02),
     "CNF matched, then tuned": Run(lambda: CNF(2), 60, matching=0.25, gap=0.04),
     "CNF matched": Run(lambda: CNF(2), 60, matching=1.0),

@@ -15,7 +15,7 @@ from pyro_dgm.recipes import Trial
 from pyro_dgm.report.findings import Findings
 from pyro_dgm.report.flow_rows import audited_rows, likelihood_rows, straightness_row, way_of
 from pyro_dgm.report.page import Picture, Table
-from pyro_dgm.transforms import Composed
+from pyro_dgm.transforms import ContinuousTransform
 
 __all__ = ["flow_findings"]
 
@@ -91,7 +91,7 @@ def _training_caption(trial: Trial) -> str:
 
 def _paths(trial: Trial, target: Target2D, model: NormalizingFlow) -> Picture:
     z = torch.randn(80, 2, generator=torch.Generator().manual_seed(0))
-    how = "layer by layer" if isinstance(model.flow.transform(), Composed) else "in time"
+    how = "in time" if isinstance(model.flow.transform(), ContinuousTransform) else "layer by layer"
     (left, right), (low, high) = target.window
     window = ((min(left, -3.0), max(right, 3.0)), (min(low, -3.0), max(high, 3.0)))
     picture = plotting.paths(way_of(model, z), window, title=f"{trial.name}: paths {how}")

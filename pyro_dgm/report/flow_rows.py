@@ -13,7 +13,7 @@ from pyro_dgm.data import Target2D
 from pyro_dgm.diagnostics import AuditReport
 from pyro_dgm.models import NormalizingFlow, evaluating
 from pyro_dgm.report.measurement import Measurement
-from pyro_dgm.transforms import Composed
+from pyro_dgm.transforms import Bijection, ColumnStack, Composed, ContinuousTransform, Couplings
 
 __all__ = ["audited_rows", "likelihood_rows", "straightness", "straightness_row", "way_of"]
 
@@ -78,13 +78,26 @@ def straightness_row(name: str, target: Target2D, model: NormalizingFlow, seed: 
 def way_of(model: NormalizingFlow, z: Tensor) -> Tensor:
     """Return the positions ``(steps, n, D)`` of latents on their way to the data, in evaluation mode."""
     with evaluating(model):
-        transform: Any = model.flow.transform()
-        if not isinstance(transform, Composed):
-            return torch.as_tensor(transform.path(z))
+        transform = model.flow.transform()
+        if isinstance(transform, ContinuousTransform):
+            return transform.path(z)
         way = [z]
-        for part in transform.parts:
-            way.append(part(way[-1]))
+        for layer in _layers(transform):
+            way.append(layer(way[-1]))
         return torch.stack(way)
+
+
+def _layers(transform: Bijection) -> list[Bijection]:
+    """The single layers of a flow of finitely many."""
+    if isinstance(transform, Composed):
+        return [layer for part in transform.parts for layer in _layers(part)]
+    if isinstance(transform, ColumnStack):
+        stacks = [
+            [Couplings([coupling]) for coupling in stack.layers] if isinstance(stack, Couplings) else [stack]
+            for stack in transform.layers
+        ]
+        return [ColumnStack([layer], transform.context) for stack in stacks for layer in stack]
+    return [transform]
 
 
 def straightness(way: Tensor) -> float:
