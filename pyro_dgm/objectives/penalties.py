@@ -43,8 +43,8 @@ class CriticPenalty(Regulariser):
         loss, slope = self(move.score, move.real, move.fake)
         return Penalty(self.every * loss, slope)
 
-    def after_critic_update(self, critic: nn.Module) -> None:
-        """Count the updates."""
+    def after_step(self, model: nn.Module, critic: nn.Module) -> None:
+        """Count the updates; a look ahead is none."""
         self.updates += 1
 
     def check(self, critic: nn.Module) -> None:

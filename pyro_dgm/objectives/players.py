@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pyro
 import torch
 from pyro import poutine
+from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from pyro_dgm.errors import DataError, ShapeError
@@ -30,11 +31,12 @@ class Fakes:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
+        self._plain = _is_plain(model)
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return rows of the shape of ``batch.x``, with gradients where they are enabled."""
         conditions = {} if batch.context is None else {"context": batch.context}
-        if _is_plain(self.model):
+        if self._plain and not (self.model._forward_hooks or self.model._forward_pre_hooks):
             fake = self.model.draw(len(batch.x), **conditions)  # type: ignore[operator]
             self._check(fake, batch, {})
             return fake  # type: ignore[no-any-return]
@@ -212,4 +214,5 @@ def _largest_slope(terms: Sequence[Penalty]) -> Tensor | None:
 
 def _is_plain(model: nn.Module) -> bool:
     """Whether the model is known to draw as its ``draw`` does, so that Pyro's handlers can be spared."""
-    return type(model) is ImplicitGenerator and not (model._forward_hooks or model._forward_pre_hooks)
+    inner = (part for part in model.modules() if part is not model)
+    return type(model) is ImplicitGenerator and not any(isinstance(part, PyroModule) for part in inner)

@@ -207,6 +207,23 @@ def test_constrained_parameters_of_two_unnamed_models_train_apart_and_off_the_st
     assert not list(pyro.get_param_store())
 
 
+def test_a_generator_that_is_a_pyro_module_leaves_the_store_alone():
+    class Scaled(PyroModule):
+        def __init__(self):
+            super().__init__("scaled")
+            self.scale = PyroParam(torch.ones(3).double(), constraints.positive)
+
+        def forward(self, z):
+            return self.scale * torch.cat((z, z[..., :1]), -1)
+
+    model = ImplicitGenerator(Scaled(), 2, data_shape=(3,)).double()
+    before = model.generator.scale.detach().clone()
+    pyro.clear_param_store()
+    Adversarial(model, critic()).step(rows())
+    assert not list(pyro.get_param_store())
+    assert (model.generator.scale != before).any()
+
+
 def test_a_critic_loss_that_is_not_finite_stops_before_anything_changes():
     model, net, x = generator(), critic(), rows()
     x[0, 0] = torch.nan

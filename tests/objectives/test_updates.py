@@ -9,7 +9,7 @@ from torch.optim import SGD, Adam
 from torch.testing import assert_close
 
 from pyro_dgm.errors import UnknownNameError
-from pyro_dgm.objectives import Adversarial, WeightClipping
+from pyro_dgm.objectives import R1, Adversarial, WeightClipping
 
 LR = 0.1
 
@@ -109,6 +109,14 @@ def test_a_critic_that_moves_more_often_keeps_its_own_last_step():
     moved = play(game, 6)
     assert_close(moved[0::2, 0][1:], moved[1::2, 0][:-1])  # the generator rests in every other step
     assert moved.isfinite().all()
+
+
+def test_a_lazy_penalty_is_in_the_step_itself_and_not_in_the_look_ahead_alone():
+    game = bilinear("extragradient", regularisers=[R1(8.0, every=2)])  # R1 is 4 y^2, taken twofold
+    x, y = play(game, 1)[0].tolist()
+    ahead_x, ahead_y = 1 + LR, 1 - LR * (1 + 16)
+    assert_close(y, 1 - LR * (ahead_x + 16 * ahead_y))
+    assert_close(x, 1 + LR * ahead_y)
 
 
 def test_unknown_updates_are_an_error():
