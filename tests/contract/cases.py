@@ -129,6 +129,43 @@ CASES = {
     "ot-flow-5d": lambda: OTFlow(5, width=4, rank=1, nt_train=16),
 }
 
+# Further sizes of flows that stand above in another one: their tests are among the slow ones.
+FURTHER = {
+    "real-nvp-1d",
+    "real-nvp-2d",
+    "real-nvp-1d-context",
+    "real-nvp-5d-context",
+    "planar-2d",
+    "planar-5d",
+    "radial-1d",
+    "radial-5d",
+    "nice-2d",
+    "maf-1d",
+    "maf-5d",
+    "iaf-2d",
+    "spline-1d",
+    "spline-5d",
+    "spline-ar-2d",
+    "composition-evaluating-1d",
+    "composition-2d-context",
+    "spline-2d-affine",
+    "whitened-2d-context",
+    "naf-1d",
+    "unaf-2d",
+    "sylvester-1d",
+    "sylvester-5d",
+    "interval-2d-context",
+    "ordered-5d",
+    "stack-2d",
+    "spline-image-context",
+    "real-nvp-image-context",
+    "glow-evaluating-context",
+    "ot-flow-1d",
+    "ot-flow-5d",
+    "cnf-1d",
+    "cnf-planar-2d",
+}
+
 
 def perturbed(flow, scale=0.1):
     """A flow as after some use: a fresh one is the identity, which hides most mistakes."""

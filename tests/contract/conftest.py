@@ -1,9 +1,14 @@
 import pytest
 
-from tests.contract.cases import CASES, perturbed
+from tests.contract.cases import CASES, FURTHER, perturbed
+
+PARAMS = [
+    pytest.param(make, id=name, marks=[pytest.mark.slow] if name in FURTHER else [])
+    for name, make in CASES.items()
+]
 
 
-@pytest.fixture(params=CASES.values(), ids=CASES.keys())
+@pytest.fixture(params=PARAMS)
 def make(request):
     """Makes the flow of one case, fresh and in single precision."""
     return request.param
