@@ -2,6 +2,8 @@
 
 from pyro_dgm.diagnostics.audit import audit
 from pyro_dgm.diagnostics.audit_report import AuditReport, Check
+from pyro_dgm.diagnostics.calibration import calibration, tarp
+from pyro_dgm.diagnostics.calibration_report import Calibration
 from pyro_dgm.diagnostics.latents import (
     LatentReport,
     active_units,
@@ -17,6 +19,7 @@ from pyro_dgm.diagnostics.step_count import StepCountWarning
 __all__ = [
     "PSIS",
     "AuditReport",
+    "Calibration",
     "Check",
     "LatentReport",
     "PosteriorPlane",
@@ -24,9 +27,11 @@ __all__ = [
     "active_units",
     "aggregate_posterior",
     "audit",
+    "calibration",
     "latent_report",
     "posterior_draws",
     "posterior_plane",
     "psis",
     "rate_distortion",
+    "tarp",
 ]

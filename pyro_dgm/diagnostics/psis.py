@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pyro_dgm.diagnostics.arviz_lines import smoothed_weights
 from pyro_dgm.errors import DataError, ShapeError
 
 __all__ = ["PSIS", "psis"]
@@ -87,17 +87,12 @@ def psis(log_weights: Tensor) -> PSIS:
 
 def _by_arviz(rows: Any) -> tuple[Any, Any]:
     """ArviZ's estimate for each row; a row whose weights are all the same has no tail at all."""
-    arviz: Any = import_module("arviz")
-
     smoothed, k = np.array(rows), np.full(len(rows), -np.inf)
     # A log-weight of minus infinity is a draw of weight zero; ArviZ wants finite numbers.
     finite = np.maximum(rows, -700.0)
     for i, row in enumerate(finite):
         if np.ptp(row) < 1e-12:
             continue
-        if hasattr(arviz, "psislw"):
-            out, shape = arviz.psislw(row)
-        else:  # ArviZ 1.x, which takes log-likelihoods: the negative of log-weights
-            out, shape = import_module("arviz_stats.base").array_stats.psislw(-row)
-        smoothed[i], k[i] = np.where(rows[i] == -np.inf, -np.inf, out), float(shape)
+        out, k[i] = smoothed_weights(row)
+        smoothed[i] = np.where(rows[i] == -np.inf, -np.inf, out)
     return smoothed, k

@@ -1,12 +1,15 @@
 """What composes and trains a flow on the user's behalf, for inference in other models."""
 
+from pyro_dgm.inference.draws_of import PosteriorDraws, draws_of
 from pyro_dgm.inference.flow_from_samples import flow_from_samples
 from pyro_dgm.inference.flow_prior import FlowPrior
 from pyro_dgm.inference.importance_draws import ImportanceDraws, importance_draws
 from pyro_dgm.inference.independence_metropolis import IndependenceChains, independence_metropolis
 from pyro_dgm.inference.map_estimate import MapEstimate, map_estimate
 from pyro_dgm.inference.neutra import NutsRun, neutra, nuts
+from pyro_dgm.inference.program import Program
 from pyro_dgm.inference.site_vector import SiteVector
+from pyro_dgm.inference.to_arviz import to_arviz
 
 __all__ = [
     "FlowPrior",
@@ -14,11 +17,15 @@ __all__ = [
     "IndependenceChains",
     "MapEstimate",
     "NutsRun",
+    "PosteriorDraws",
+    "Program",
     "SiteVector",
+    "draws_of",
     "flow_from_samples",
     "importance_draws",
     "independence_metropolis",
     "map_estimate",
     "neutra",
     "nuts",
+    "to_arviz",
 ]

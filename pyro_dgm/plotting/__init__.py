@@ -3,6 +3,7 @@
 No function touches ``pyplot`` or Matplotlib's global settings: figures need no display and no closing.
 """
 
+from pyro_dgm.plotting.calibration import rank_ecdf, rank_histogram
 from pyro_dgm.plotting.curves import training_curve
 from pyro_dgm.plotting.density import Window, density, density_grid
 from pyro_dgm.plotting.images import image_grid, reconstructions
@@ -25,6 +26,8 @@ __all__ = [
     "paths",
     "png_bytes",
     "posterior_plane",
+    "rank_ecdf",
+    "rank_histogram",
     "reconstructions",
     "samples",
     "styled",
