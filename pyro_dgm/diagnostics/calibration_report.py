@@ -46,7 +46,9 @@ class Calibration:
         """For each quantity the probability of ranks at least as uneven as these, by a chi-squared test."""
         observed, expected = self.counts()
         statistic = ((observed - expected[:, None]).square() / expected[:, None]).sum(0)
-        return torch.special.gammaincc(torch.tensor((len(expected) - 1) / 2).double(), statistic / 2)
+        half: Tensor = torch.tensor((len(expected) - 1) / 2).double()
+        p_values: Tensor = torch.special.gammaincc(half, statistic / 2)
+        return p_values
 
     def coverage(self, level: float) -> Tensor:
         """Share of data sets whose truth lies in the central interval of ``level``, for each quantity."""
@@ -75,7 +77,8 @@ class Calibration:
             # Multinomial counts between the levels, accumulated: the ECDF of uniform ranks.
             drawn = torch.distributions.Multinomial(size, probs=steps).sample((simulations,))
         far = ((drawn.cumsum(-1) / size - law).abs()[:, inside] / error[inside]).max(-1).values
-        return far.quantile(probability) * error
+        band: Tensor = far.quantile(probability) * error
+        return band
 
     @property
     def calibrated(self) -> bool:

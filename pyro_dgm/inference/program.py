@@ -52,7 +52,7 @@ class Program:
             self.trace: Any = poutine.trace(model).get_trace(*args, **kwargs)
         self.nesting = plate_nesting(self.trace)
         self.latent = list(latent_sites(self.trace))
-        seen = {
+        seen: dict[str, Any] = {
             name: site
             for name, site in self.trace.nodes.items()
             if site["type"] == "sample" and site["is_observed"] and type(site["fn"]).__name__ != "_Subsample"

@@ -126,7 +126,8 @@ class _Groups:
     def dataset(self, values: Mapping[str, Tensor], shape: tuple[int, ...], *, events: bool = True) -> Any:
         """A dataset of values ``(draws, *site)``, or of one value if the shape of chains is ``()``."""
         xarray: Any = import_module("xarray")
-        variables, labels = {}, {}
+        variables: dict[str, Any] = {}
+        labels: dict[str, Any] = {}
         for name, value in values.items():
             site = value.shape[1:] if shape else value.shape
             dims = self.dims(name, len(site), events)
