@@ -95,6 +95,7 @@ def test_particles_tighten_the_bound():
     assert gaps[0] > 2 * gaps[1] > 4 * gaps[2] > 0
 
 
+@pytest.mark.slow
 def test_trained_variational_dequantizer_is_closer_than_the_uniform_one():
     model = smooth_model(variational())
     model.flow.freeze()
@@ -136,6 +137,7 @@ def test_draws_are_integer_images_with_their_probabilities():
     assert ((shares - probabilities).abs() < 4 * error + 2 / n).all()
 
 
+@pytest.mark.slow
 def test_fit_learns_the_probabilities_of_the_training_images():
     model = stepped_model(histogram=(1, 1))
     x = torch.tensor([[[[0.0, 1.0], [1.0, 0.0]]], [[[1.0, 1.0], [0.0, 0.0]]]]).double()
