@@ -46,7 +46,7 @@ class PixelMarginal(nn.Module):
 
     def transform(self) -> Entrywise:
         """Return the bijection from ranks to pixels."""
-        return Entrywise(self.elementwise, self.log_share)  # type: ignore[arg-type]
+        return Entrywise(self.elementwise, self.log_share, interval=(0.0, 1.0))  # type: ignore[arg-type]
 
     def knots(self, num_bins: int) -> list[float]:
         """Ranks at which levels begin: the second one, and others that cut what lies above in equal shares.

@@ -65,7 +65,8 @@ class Logit(Bijection):
         """Shrink, and take the logit."""
         p = self.alpha + self._room * y
         if self.alpha == 0:
-            p = p.clamp(torch.finfo(p.dtype).tiny, 1 - torch.finfo(p.dtype).eps / 2)
+            info = torch.finfo(p.dtype)
+            p = torch.where((p >= 0) & (p <= 1), p.clamp(info.tiny, 1 - info.eps / 2), torch.nan)
         x = p.log() - torch.log1p(-p)
         return x, -self._log_slopes(x)
 

@@ -67,7 +67,7 @@ class PiecewiseLinear(Elementwise):
         y0, width = y_knots[at[0]], y_knots.diff()[at[0]]
         slope = width / (p * self._length)
         y = y0 + (torch.where(inside, x, x0) - x0) * slope
-        return torch.where(inside, y, x), torch.where(inside, slope.log(), 0.0)
+        return torch.where(inside, y.clamp(*self._end), x), torch.where(inside, slope.log(), 0.0)
 
     def inverse(self, y: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """The cumulative histogram."""
@@ -79,7 +79,7 @@ class PiecewiseLinear(Elementwise):
         y0, width = y_knots[at[0]], y_knots.diff()[at[0]]
         slope = p * self._length / width
         x = x0 + (torch.where(inside, y, y0) - y0) * slope
-        return torch.where(inside, x, y), torch.where(inside, slope.log(), 0.0)
+        return torch.where(inside, x.clamp(*self._end), y), torch.where(inside, slope.log(), 0.0)
 
     def identity(self) -> Tensor:
         """The logarithms of the bins' widths, but for the least share."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import constraints
 
 from pyro_dgm.transforms.bijection import Bijection
 from pyro_dgm.transforms.elementwise import Elementwise
@@ -49,17 +51,30 @@ class Entrywise(Bijection):
     Args:
         elementwise: The family of functions, with ``P`` parameters.
         parameters: Which of them: of shape ``(P, C, H, W)``, or with ones for what entries share.
+        interval: The interval that the functions map onto itself, if events are to lie there; by default all
+            of the real line.
 
     Shape:
         ``x`` and ``y``: ``(*batch, C, H, W)``. Log-determinant: ``(*batch,)``, in nats.
     """
 
-    domain = IMAGE
-    codomain = IMAGE
-
-    def __init__(self, elementwise: Elementwise, parameters: Tensor) -> None:
+    def __init__(
+        self, elementwise: Elementwise, parameters: Tensor, *, interval: tuple[float, float] | None = None
+    ) -> None:
         super().__init__()
-        self.elementwise, self.parameters = elementwise, parameters
+        self.elementwise, self.parameters, self.interval = elementwise, parameters, interval
+
+    @property
+    def domain(self) -> Any:  # type: ignore[override]
+        """Images of real numbers, or of ones in the interval."""
+        if self.interval is None:
+            return IMAGE
+        return constraints.independent(constraints.interval(*self.interval), 3)
+
+    @property
+    def codomain(self) -> Any:  # type: ignore[override]
+        """The same as the domain."""
+        return self.domain
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Apply the functions."""

@@ -140,6 +140,18 @@ def test_pixel_flow_has_the_log_det_of_autograd_and_undoes_itself():
     assert_close(inverse, -ladj)
 
 
+def test_pixel_flow_has_no_density_beyond_the_unit_interval():
+    d = pixels()()
+    assert d.support.check(d.sample((50,))).all()
+    for outside in (-0.1, 1.1):
+        y = torch.full((1, 4, 4), outside, dtype=torch.double)
+        assert not d.support.check(y)
+        with pytest.raises(ValueError, match="support"):
+            d.log_prob(y)
+        with pyro.validation_enabled(False):
+            assert pixels()().log_prob(y).isnan()
+
+
 def test_fresh_pixel_flow_has_independent_pixels_of_the_histogram():
     flow = NeuralSplineImage((1, 4, 4), histogram=HISTOGRAM, num_bins=3, hidden_channels=4).double()
     levels = torch.randint(8, (20, 1, 4, 4))

@@ -126,6 +126,12 @@ def test_logit_is_finite_at_black_and_white(dtype):
         assert ladj.isfinite().all()
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.05])
+@pytest.mark.parametrize("outside", [-0.1, 1.1])
+def test_logit_has_no_value_beyond_its_range(alpha, outside):
+    assert Logit(alpha).inv(torch.full((1, 1, 1), outside)).isnan().all()
+
+
 @pytest.mark.parametrize("alpha", [-0.1, 0.5])
 def test_logit_refuses_a_margin_without_room(alpha):
     with pytest.raises(ValueError, match="alpha"):
@@ -152,6 +158,13 @@ def test_piecewise_linear_map_undoes_itself_and_its_slopes_are_those_of_autograd
     assert_close(torch.autograd.grad(y.sum(), x)[0].log(), log_slope.detach())
     assert ((x < -1) | (x > 2)).any()
     assert torch.equal(y[x < -1], x[x < -1])
+
+
+def test_piecewise_linear_map_stays_in_the_interval_in_spite_of_rounding():
+    function, parameters = PiecewiseLinear([k / 7 for k in range(8)]), torch.randn(7, 20_000)
+    last = torch.tensor(1.0).nextafter(torch.tensor(0.0)).expand(20_000)
+    for pass_ in (function.call, function.inverse):
+        assert (pass_(last, parameters)[0] <= 1).all()
 
 
 def test_piecewise_linear_identity_is_the_identity():
