@@ -4,6 +4,7 @@ from pyro_dgm.diagnostics.audit import audit
 from pyro_dgm.diagnostics.audit_report import AuditReport, Check
 from pyro_dgm.diagnostics.calibration import calibration, tarp
 from pyro_dgm.diagnostics.calibration_report import Calibration
+from pyro_dgm.diagnostics.intrinsic_dimension import DimensionEstimate, levina_bickel, two_nn
 from pyro_dgm.diagnostics.latents import (
     LatentReport,
     active_units,
@@ -21,6 +22,7 @@ __all__ = [
     "AuditReport",
     "Calibration",
     "Check",
+    "DimensionEstimate",
     "LatentReport",
     "PosteriorPlane",
     "StepCountWarning",
@@ -29,9 +31,11 @@ __all__ = [
     "audit",
     "calibration",
     "latent_report",
+    "levina_bickel",
     "posterior_draws",
     "posterior_plane",
     "psis",
     "rate_distortion",
     "tarp",
+    "two_nn",
 ]

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
-from torch import Tensor
 
 from pyro_dgm.data.rows import as_rows
-from pyro_dgm.errors import DataError, ShapeError
-from pyro_dgm.metrics.energy_variance import standard_error
 from pyro_dgm.metrics.estimate import Estimate
-from pyro_dgm.metrics.pairwise import sum_between, sum_within
+from pyro_dgm.metrics.samples import two_samples
+from pyro_dgm.metrics.u_statistic import compare_pairs, split_pairs
 
 __all__ = ["energy_distance", "real_floor"]
 
@@ -74,22 +70,10 @@ def energy_distance(
         >>> d.low < d.value < d.high
         True
     """
-    _check_options(num_bootstrap, level, block)
-    rows_a, rows_b = _two_samples(a, b)
-    n, m = len(rows_a), len(rows_b)
-    generator = torch.Generator().manual_seed(seed)
-    counts_a, counts_b = (_resample(rows, num_bootstrap, generator) for rows in (rows_a, rows_b))
-    centre = (rows_a.mean(0) + rows_b.mean(0)) / 2
-    within_a = sum_within(rows_a - rows_a.mean(0), counts_a, block)
-    within_b = sum_within(rows_b - rows_b.mean(0), counts_b, block)
-    between = sum_between(rows_a - centre, rows_b - centre, counts_a, counts_b, block)
-
-    value = 2 * between.rows.sum() / (n * m) - within_a.rows.sum() / (n * (n - 1))
-    value -= within_b.rows.sum() / (m * (m - 1))
-    resampled = 2 * between.weighted / (n * m) - within_a.weighted / _num_distinct_pairs(counts_a)
-    resampled -= within_b.weighted / _num_distinct_pairs(counts_b)
-    low, high = _percentiles(resampled, level)
-    return Estimate(value.item(), standard_error(within_a, within_b, between), low, high, n, m, level, floor)
+    rows_a, rows_b = two_samples(a, b, name="the energy distance")
+    return compare_pairs(
+        rows_a, rows_b, num_bootstrap=num_bootstrap, level=level, seed=seed, block=block, floor=floor
+    )
 
 
 def real_floor(
@@ -130,63 +114,5 @@ def real_floor(
         >>> floor.num_a, floor.low < 0 < floor.high
         (200, True)
     """
-    _check_options(num_splits, level, block)
     rows = as_rows(real, dtype=torch.double, name="real").flatten(1)
-    num = len(rows) // 2 if num is None else num
-    if not 2 <= num <= len(rows) // 2:
-        raise DataError(
-            f"real_floor needs two disjoint sets of num >= 2 rows each, but num={num} and there are "
-            f"{len(rows)} rows: give at least 2 * num of them, or a num of at most {len(rows) // 2}."
-        )
-    generator = torch.Generator().manual_seed(seed)
-    rows = rows[torch.randperm(len(rows), generator=generator)[: 2 * num].to(rows.device)]
-    order = torch.rand(num_splits, 2 * num, generator=generator).argsort(1)
-    first = torch.zeros(num_splits, 2 * num, dtype=torch.double).scatter_(1, order[:, :num], 1.0).T.to(rows)
-    # Every sum that a split needs follows from the sum within its first set and the sums of the rows.
-    sums = sum_within(rows - rows.mean(0), first, block)
-    within_first, from_first = sums.weighted, sums.rows @ first
-    between = from_first - within_first
-    within_second = sums.rows.sum() - from_first - between
-    scores = 2 * between / num**2 - (within_first + within_second) / (num * (num - 1))
-    low, high = _percentiles(scores, level)
-    return Estimate(scores.mean().item(), scores.std().item(), low, high, num, num, level)
-
-
-def _resample(rows: Tensor, num: int, generator: torch.Generator) -> Tensor:
-    """How often each row is drawn in each of ``num`` samples with replacement: ``(n, num)``."""
-    n = len(rows)
-    counts = [torch.randint(n, (n,), generator=generator).bincount(minlength=n) for _ in range(num)]
-    return torch.stack(counts, 1).to(rows)
-
-
-def _num_distinct_pairs(counts: Tensor) -> Tensor:
-    """Number of ordered pairs of two different rows in each resample; NaN where there is none."""
-    pairs = len(counts) ** 2 - counts.square().sum(0)
-    return torch.where(pairs > 0, pairs, math.nan)
-
-
-def _percentiles(values: Tensor, level: float) -> tuple[float, float]:
-    return values.nanquantile((1 - level) / 2).item(), values.nanquantile((1 + level) / 2).item()
-
-
-def _two_samples(a: object, b: object) -> tuple[Tensor, Tensor]:
-    rows_a = as_rows(a, dtype=torch.double, name="a")
-    rows_b = as_rows(b, dtype=torch.double, name="b")
-    if rows_a.shape[1:] != rows_b.shape[1:]:
-        raise ShapeError(
-            f"the two samples need rows of one shape, but a has {tuple(rows_a.shape[1:])} and b has "
-            f"{tuple(rows_b.shape[1:])}."
-        )
-    if min(len(rows_a), len(rows_b)) < 2:
-        raise DataError(
-            f"the energy distance needs at least 2 rows in each sample, got {len(rows_a)} and {len(rows_b)}."
-        )
-    return rows_a.flatten(1), rows_b.flatten(1).to(rows_a.device)
-
-
-def _check_options(num: int, level: float, block: int) -> None:
-    if num < 2 or block < 1 or not 0 < level < 1:
-        raise DataError(
-            "expected at least 2 resamples, a block of at least 1 row and a level between 0 and 1, got "
-            f"{num}, {block} and {level}."
-        )
+    return split_pairs(rows, num, num_splits=num_splits, level=level, seed=seed, block=block)

@@ -1,14 +1,17 @@
-"""Sums of distances between the rows of two samples, blockwise in memory."""
+"""Sums of distances, or of any kernel, between the rows of two samples, blockwise in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-__all__ = ["PairSums", "distances", "sum_between", "sum_within"]
+__all__ = ["Kernel", "PairSums", "blocks", "distances", "sum_between", "sum_within"]
+
+# From rows (n, D) and (m, D) to a new matrix (n, m).
+Kernel = Callable[[Tensor, Tensor], Tensor]
 
 # Up to this many features the differences themselves cost no more than a matrix product.
 _FEW_FEATURES = 8
@@ -55,7 +58,9 @@ def distances(a: Tensor, b: Tensor) -> Tensor:
     return result
 
 
-def sum_between(a: Tensor, b: Tensor, weights_a: Tensor, weights_b: Tensor, block: int) -> PairSums:
+def sum_between(
+    a: Tensor, b: Tensor, weights_a: Tensor, weights_b: Tensor, block: int, kernel: Kernel = distances
+) -> PairSums:
     """Sum the distances of all pairs of a row of ``a`` and a row of ``b``.
 
     Args:
@@ -64,12 +69,13 @@ def sum_between(a: Tensor, b: Tensor, weights_a: Tensor, weights_b: Tensor, bloc
         weights_a: Weights of the rows of ``a``, of shape ``(n, B)``.
         weights_b: Weights of the rows of ``b``, of shape ``(m, B)``.
         block: Number of rows of either that are met at once.
+        kernel: What is summed instead of distances.
     """
     rows, columns, squares = a.new_zeros(len(a)), a.new_zeros(len(b)), 0.0
     weighted = a.new_zeros(weights_a.shape[1])
-    for i in _slices(len(a), block):
-        for j in _slices(len(b), block):
-            d = distances(a[i], b[j])
+    for i in blocks(len(a), block):
+        for j in blocks(len(b), block):
+            d = kernel(a[i], b[j])
             rows[i] += d.sum(1)
             columns[j] += d.sum(0)
             weighted += (weights_a[i] * (d @ weights_b[j])).sum(0)
@@ -77,21 +83,24 @@ def sum_between(a: Tensor, b: Tensor, weights_a: Tensor, weights_b: Tensor, bloc
     return PairSums(rows, columns, squares, weighted)
 
 
-def sum_within(a: Tensor, weights: Tensor, block: int) -> PairSums:
+def sum_within(a: Tensor, weights: Tensor, block: int, kernel: Kernel = distances) -> PairSums:
     """Sum the distances of all ordered pairs of two different rows of ``a``.
 
     Args:
         a: Centred rows ``(n, D)``.
         weights: Weights of the rows, of shape ``(n, B)``.
         block: Number of rows that are met at once.
+        kernel: What is summed instead of distances; symmetric.
     """
     rows, squares, weighted = a.new_zeros(len(a)), 0.0, a.new_zeros(weights.shape[1])
-    for i in _slices(len(a), block):
-        for j in _slices(len(a), block):
+    for i in blocks(len(a), block):
+        for j in blocks(len(a), block):
             if j.start < i.start:
                 continue  # the same distances as in the block across the diagonal
-            d = distances(a[i], a[j])
+            d = kernel(a[i], a[j])
             times = 1 if i == j else 2
+            if times == 1:
+                d.fill_diagonal_(0)  # a row and itself are no pair
             rows[i] += d.sum(1)
             if times == 2:
                 rows[j] += d.sum(0)
@@ -100,5 +109,6 @@ def sum_within(a: Tensor, weights: Tensor, block: int) -> PairSums:
     return PairSums(rows, rows, squares, weighted)
 
 
-def _slices(n: int, block: int) -> Iterator[slice]:
+def blocks(n: int, block: int) -> Iterator[slice]:
+    """Slices of at most ``block`` rows that cover ``n``."""
     return (slice(start, min(start + block, n)) for start in range(0, n, block))
