@@ -30,6 +30,7 @@ class LatentWatch(Callback):
         context: What the rows are conditioned on, or None.
 
     Example:
+        >>> import torch
         >>> watch = LatentWatch(torch.zeros(10, 4), every=50)
         >>> watch.every
         50

@@ -15,6 +15,7 @@ class Classes(dist.Categorical):
     """A categorical distribution whose draws are floats, as rows of data are, and whose mean is the mode.
 
     Example:
+        >>> import torch
         >>> Classes(logits=torch.tensor([0.0, 9.0])).mean
         tensor(1.)
     """
@@ -42,6 +43,7 @@ class Categorical(EntrywiseLikelihood):
         :class:`~pyro_dgm.distributions.likelihoods.EntrywiseLikelihood`; rows ``(D, *rest)``.
 
     Example:
+        >>> import torch
         >>> Categorical(3)(torch.zeros(5, 6)).event_shape
         torch.Size([2])
     """
