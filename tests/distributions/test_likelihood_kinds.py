@@ -53,6 +53,19 @@ def test_the_continuous_bernoulli_is_smooth_through_one_half():
     assert_close(logits.grad, -logits.detach() / 12, atol=1e-5, rtol=1e-3)
 
 
+def test_the_series_of_the_continuous_bernoulli_near_one_half_is_exact():
+    logits = torch.tensor([-0.099, -0.05, 0.02, 0.08, 0.099]).double()
+    half = logits / 2
+    assert_close(
+        TiltedUniform(logits).log_prob(torch.tensor(0.5).double()),
+        -(torch.sinh(half) / half).log(),
+        atol=1e-14,
+        rtol=0,
+    )
+    mean = 0.5 + 0.5 * (1 / torch.tanh(half) - 1 / half)
+    assert_close(TiltedUniform(logits).mean, mean, atol=1e-13, rtol=0)
+
+
 def test_draws_of_the_continuous_bernoulli_follow_its_density():
     tilted = TiltedUniform(LOGITS)
     x = tilted.sample((4000,))
