@@ -13,6 +13,7 @@ from pyro_dgm.diagnostics.latents import (
     posterior_draws,
     rate_distortion,
 )
+from pyro_dgm.diagnostics.leave_one_out import LeaveOneOut, leave_one_out
 from pyro_dgm.diagnostics.posterior_plane import PosteriorPlane, posterior_plane
 from pyro_dgm.diagnostics.psis import PSIS, psis
 from pyro_dgm.diagnostics.step_count import StepCountWarning
@@ -24,6 +25,7 @@ __all__ = [
     "Check",
     "DimensionEstimate",
     "LatentReport",
+    "LeaveOneOut",
     "PosteriorPlane",
     "StepCountWarning",
     "active_units",
@@ -31,6 +33,7 @@ __all__ = [
     "audit",
     "calibration",
     "latent_report",
+    "leave_one_out",
     "levina_bickel",
     "posterior_draws",
     "posterior_plane",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
+
+from pyro_dgm.diagnostics.check_table import html_table, text_table
 
 __all__ = ["AuditReport", "Check", "Verdict"]
 
@@ -147,27 +148,10 @@ class AuditReport:
         return {**head, "checks": rows}
 
     def __str__(self) -> str:
-        rows = [("check", "figure", "limit", "verdict", "how")]
-        rows += [(c.title, c.figure_text, c.limit, c.verdict, c.note) for c in self.checks]
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        lines = ["  ".join([*(row[i].ljust(widths[i]) for i in range(4)), row[4]]).rstrip() for row in rows]
-        return "\n".join([f"Audit of {self.subject}", *lines, self.sentence])
+        return text_table(f"Audit of {self.subject}", self.checks, self.sentence)
 
     def _repr_html_(self) -> str:
-        cells = "".join(
-            "<tr>"
-            + "".join(
-                f"<td>{html.escape(text)}</td>"
-                for text in (c.title, c.figure_text, c.limit, c.verdict, c.note)
-            )
-            + "</tr>"
-            for c in self.checks
-        )
-        head = "".join(f"<th>{word}</th>" for word in ("check", "figure", "limit", "verdict", "how"))
-        return (
-            f"<p>Audit of {html.escape(self.subject)}</p><table><tr>{head}</tr>{cells}</table>"
-            f"<p><b>{html.escape(self.sentence)}</b></p>"
-        )
+        return html_table(f"Audit of {self.subject}", self.checks, self.sentence)
 
     def _warning(self) -> str:
         if any(not check.key.startswith("round_trip") for check in self.failures):

@@ -7,9 +7,12 @@ from pyro_dgm.inference.importance_draws import ImportanceDraws, importance_draw
 from pyro_dgm.inference.independence_metropolis import IndependenceChains, independence_metropolis
 from pyro_dgm.inference.map_estimate import MapEstimate, map_estimate
 from pyro_dgm.inference.neutra import NutsRun, neutra, nuts
+from pyro_dgm.inference.predictive_check import PredictiveCheck, predictive_check
 from pyro_dgm.inference.program import Program
 from pyro_dgm.inference.site_vector import SiteVector
 from pyro_dgm.inference.to_arviz import to_arviz
+from pyro_dgm.inference.trust import trust
+from pyro_dgm.inference.trust_report import TrustReport
 
 __all__ = [
     "FlowPrior",
@@ -18,8 +21,10 @@ __all__ = [
     "MapEstimate",
     "NutsRun",
     "PosteriorDraws",
+    "PredictiveCheck",
     "Program",
     "SiteVector",
+    "TrustReport",
     "draws_of",
     "flow_from_samples",
     "importance_draws",
@@ -27,5 +32,7 @@ __all__ = [
     "map_estimate",
     "neutra",
     "nuts",
+    "predictive_check",
     "to_arviz",
+    "trust",
 ]

@@ -21,7 +21,8 @@ def tail_index(log_weights: Tensor) -> Tensor:
         log_weights: Of shape ``(S, n)``: ``S`` draws for each of ``n`` rows.
 
     Returns:
-        One value per row, of shape ``(n,)``: ``-inf`` where all weights are equal, ``inf`` where fewer than
+        One value per row, of shape ``(n,)``: ``-inf`` where all weights are equal, up to
+        rounding in single precision, ``inf`` where fewer than
         five are in the tail or most are zero.
 
     Reference:
@@ -46,7 +47,7 @@ def tail_index(log_weights: Tensor) -> Tensor:
     tail = (largest[:-1] - cutoff).flip(0).T  # rows ascending
     k_hat = _pareto_shape(tail.clamp_min(1e-300))
     k_hat = torch.where((tail[:, 0] <= 0) | k_hat.isnan(), torch.inf, k_hat)
-    return torch.where(cutoff > 1 - 1e-12, -torch.inf, k_hat)
+    return torch.where(cutoff > 1 - 1e-4, -torch.inf, k_hat)
 
 
 def _pareto_shape(x: Tensor) -> Tensor:
