@@ -79,7 +79,8 @@ class FlowDistribution(TransformedDistribution):  # type: ignore[misc]
         if drawn is not None and drawn[0] is value and drawn[1] == value._version:
             return drawn[2]
         self._check_event(value)
-        if self._validate_args and value.numel():  # torch's checks cannot reshape an empty batch
+        # Torch's checks cannot reshape an empty batch, and a compiled graph cannot branch on values.
+        if self._validate_args and value.numel() and not torch.compiler.is_compiling():
             self._check_support(value)
         x, ladj = self.transform.inverse_and_ladj(value)
         log_prob: Tensor = self.base_dist.log_prob(x) + ladj

@@ -80,7 +80,8 @@ class StandardBase(TorchDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The log-density of ``value``, in nats."""
-        if self._validate_args and value.numel():  # torch's check cannot reshape an empty batch
+        # Torch's check cannot reshape an empty batch, and a compiled graph cannot branch on values.
+        if self._validate_args and value.numel() and not torch.compiler.is_compiling():
             self._validate_sample(value)
         log_prob = self.log_density(value)
         if self.batch_shape and log_prob.shape[-len(self.batch_shape) :] != self.batch_shape:

@@ -25,6 +25,7 @@ class AutoregressiveFlow(Flow):
         context_dim: Size of the conditioning vector; zero for none.
         num_layers: Number of layers.
         hidden_dims: Widths of the hidden layers of each masked network.
+        innermost: What one more layer, the nearest to the base, does to each entry; no such layer by default.
         support: Where the data lie, a constraint of torch or Pyro; by default all of space.
         name: Prefix of the parameters in Pyro's store; unique by default.
     """
@@ -38,24 +39,27 @@ class AutoregressiveFlow(Flow):
         *,
         num_layers: int,
         hidden_dims: Sequence[int],
+        innermost: Elementwise | None = None,
         support: Constraint | None = None,
         name: str | None = None,
     ) -> None:
         super().__init__(input_dim, context_dim, support=support, name=name)
         size = self.latent_dim
-        if num_layers < 1:
-            raise ValueError(f"{type(self).__name__} needs num_layers >= 1, but got {num_layers}.")
-        self.elementwise, self.reads = elementwise, reads
+        least = 1 if innermost is None else 0
+        if num_layers < least:
+            raise ValueError(f"{type(self).__name__} needs num_layers >= {least}, but got {num_layers}.")
+        self.elementwise, self.reads, self.innermost = elementwise, reads, innermost
+        self.num_layers = num_layers
         self.conditioners = nn.ModuleList(
             MaskedMLP(
                 size,
-                elementwise.num_parameters,
+                family.num_parameters,
                 hidden_dims,
                 context_dim=context_dim,
                 reverse=bool(layer % 2),
-                initial=elementwise.identity(),
+                initial=family.identity(),
             )
-            for layer in range(num_layers)
+            for layer, family in enumerate(AutoregressiveFlow.functions(self))
         )
 
     def unconstrained(self, context: Tensor | None = None) -> Bijection:
@@ -69,5 +73,6 @@ class AutoregressiveFlow(Flow):
         )
 
     def functions(self) -> list[Elementwise]:
-        """What each layer does to each entry."""
-        return [self.elementwise] * len(self.conditioners)
+        """What each layer does to each entry, from the base side to the data side."""
+        innermost = [] if self.innermost is None else [self.innermost]
+        return innermost + [self.elementwise] * self.num_layers

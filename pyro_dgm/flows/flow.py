@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions.constraints import Constraint
 
 from pyro_dgm.distributions import FlowDistribution, StandardBase, StandardNormal
@@ -83,6 +83,12 @@ class Flow(NamedPyroModule):
     def base(self, context: Tensor | None = None) -> StandardBase:
         """Return the latent's distribution, N(0, I) with the batch shape of the context."""
         return StandardNormal(self.origin, () if context is None else context.shape[:-1])
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call :meth:`forward`; inside ``torch.compile`` past Pyro's bookkeeping, which no graph can hold."""
+        if torch.compiler.is_compiling():
+            return nn.Module.__call__(self, *args, **kwargs)
+        return super().__call__(*args, **kwargs)
 
     def forward(self, context: Tensor | None = None) -> FlowDistribution:
         """Return the distribution of the data, given a ``context`` of shape ``(*batch, C)``.

@@ -17,6 +17,7 @@ from pyro_dgm.transforms.factor_out import FactorOut
 from pyro_dgm.transforms.logit import Logit
 from pyro_dgm.transforms.lower_cholesky import LowerCholesky
 from pyro_dgm.transforms.lu_linear import LULinearTransform
+from pyro_dgm.transforms.mixture_of_normals import MixtureOfNormals
 from pyro_dgm.transforms.monotone import Monotone
 from pyro_dgm.transforms.monotone_integral import MonotoneIntegral
 from pyro_dgm.transforms.one_pass import OnePass
@@ -70,6 +71,7 @@ __all__ = [
     "LULinearTransform",
     "Logit",
     "LowerCholesky",
+    "MixtureOfNormals",
     "Monotone",
     "MonotoneIntegral",
     "OTFlowTransform",

@@ -26,7 +26,7 @@ class Monotone(Elementwise):
 
         def function(y: Tensor) -> tuple[Tensor, Tensor]:
             value, log_slope = self.inverse(y, parameters)
-            return value - target, log_slope.exp()
+            return value - target, log_slope.clamp(min=-80).exp()  # above zero in every precision
 
         start = target.detach()
         root = increasing_root(function, start - 1, start + 1, expand=True)

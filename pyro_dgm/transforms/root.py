@@ -45,7 +45,10 @@ def increasing_root(
         root = _bracketed_newton(function, low, high, max_steps)
     for _ in range(2):
         value, slope = function(root)
-        root = root - value / slope
+        step = value / slope
+        # Over a stretch that is flat to rounding a long step is noise: it gives its derivatives alone.
+        polishing = step.detach().abs() <= 1e-3 * root.detach().abs().clamp(min=1)
+        root = root - torch.where(polishing, step, step - step.detach())
     return root
 
 

@@ -64,6 +64,9 @@ CASES = {
     "maf-1d": lambda: MAF(1, num_layers=2, hidden_dims=(8,)),
     "maf-2d-context": lambda: MAF(2, context_dim=3, num_layers=2, hidden_dims=(8, 8)),
     "maf-5d": lambda: MAF(5, num_layers=2, hidden_dims=(8, 8)),
+    "maf-mixture-2d-context": lambda: MAF(
+        2, context_dim=3, num_layers=1, hidden_dims=(8, 8), num_components=3
+    ),
     "iaf-2d": lambda: IAF(2, num_layers=2, hidden_dims=(8,)),
     "iaf-5d-context": lambda: IAF(5, context_dim=2, num_layers=2, hidden_dims=(8, 8)),
     "spline-1d": lambda: NeuralSpline(1, num_layers=2, hidden_dims=(8,)),

@@ -10,6 +10,7 @@ PASS, SOLVE = "pass", "solve"
 # What a layer does for a density and for a draw.
 TABLE = {
     "maf-5d": (PASS, SOLVE),
+    "maf-mixture-2d-context": (PASS, SOLVE),
     "iaf-5d-context": (SOLVE, PASS),
     "spline-ar-5d-context": (PASS, SOLVE),
     "naf-2d-context": (PASS, SOLVE),

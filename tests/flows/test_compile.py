@@ -2,9 +2,15 @@
 
 import pytest
 import torch
+from torch.distributions import constraints
 from torch.testing import assert_close
 
-from pyro_dgm.flows import MAF, RealNVP
+from pyro_dgm.flows import MAF, NeuralSpline, RealNVP
+from tests.contract.cases import context_for, data_for, perturbed
+
+
+def compiled(function):
+    return torch.compile(function, fullgraph=True, backend="aot_eager")
 
 
 @pytest.mark.slow
@@ -19,7 +25,34 @@ def test_way_to_the_latent_compiles_without_a_break(make):
     def latent(x):
         return flow.transform().inverse_and_ladj(x)
 
-    compiled = torch.compile(latent, fullgraph=True, backend="aot_eager")
-    for ours, plain in zip(compiled(x), latent(x), strict=True):
+    for ours, plain in zip(compiled(latent)(x), latent(x), strict=True):
         assert_close(ours, plain)
+    torch._dynamo.reset()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: RealNVP(2, num_layers=2),
+        lambda: MAF(2, 3, num_layers=2),
+        lambda: NeuralSpline(2, num_layers=2, support=constraints.positive),
+    ],
+    ids=["couplings", "masked-context", "splines-positive"],
+)
+def test_log_prob_of_a_called_flow_and_its_gradient_compile_without_a_break(make):
+    flow = perturbed(make())
+    context, y = context_for(flow, 16), data_for(flow, 16)
+
+    def loss(y):
+        return flow(context).log_prob(y).sum()
+
+    results = []
+    for f in (compiled(loss), loss):
+        flow.zero_grad()
+        value = f(y)
+        value.backward()
+        results.append((value, [p.grad for p in flow.parameters()]))
+    assert_close(*results)
     torch._dynamo.reset()

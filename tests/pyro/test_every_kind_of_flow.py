@@ -16,6 +16,7 @@ KINDS = [
     "unaf-2d",
     "bernstein-2d",
     "sum-of-squares-3d-context",
+    "maf-mixture-2d-context",
     "sylvester-2d-context",
     "composition-2d-context",
     "simplex-2d",

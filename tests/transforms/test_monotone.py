@@ -4,13 +4,14 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from pyro_dgm.transforms import Bernstein, DeepSigmoidal, MonotoneIntegral, SumOfSquares
+from pyro_dgm.transforms import Bernstein, DeepSigmoidal, MixtureOfNormals, MonotoneIntegral, SumOfSquares
 from pyro_dgm.zuko_guard import import_zuko
 
 FAMILIES = {
     "deep-sigmoidal": DeepSigmoidal(4),
     "bernstein": Bernstein(8),
     "sum-of-squares": SumOfSquares(3, 2),
+    "mixture": MixtureOfNormals(3),
     "integral": MonotoneIntegral(lambda h: torch.tanh(h).sum(0, keepdim=True), 2),
 }
 
