@@ -11,8 +11,8 @@ Each is played three ways: ``lecture``, the plain loop of the lecture's scripts 
 logging and plots), plus the textbook penalty for WGAN-GP; ``hand``, a loop by an expert on this
 package's networks: no graph of the generator in a critic update, a frozen critic in its own, losses on
 logits, one pass for real and generated rows where the critic has no batch normalisation, fused or batched
-optimisers; ``ours``, :class:`pyro_dgm.objectives.Adversarial` on the same networks, with its checks, readings
-and a slope measured every 100 steps.
+optimisers, and networks in channels-last memory; ``ours``, :class:`pyro_dgm.objectives.Adversarial` on the
+same networks in the same memory format, with its checks, readings and a slope measured every 100 steps.
 
 Prints the ratios beside their bars and writes ``benchmarks/results/gan.md``. Exits with 1 if a bar is missed.
 """
@@ -210,6 +210,8 @@ def main() -> int:
     for game, bar in BARS.items():
         g = lecture_decoder(output="sigmoid")
         d = lecture_critic(None if game == "WGAN-GP" else "batch")
+        for network in (g, d):
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         ways = {"lecture": lecture, "hand": hand, "ours": ours}
         pairs = {"lecture": plain_networks(game), "hand": copy.deepcopy((g, d)), "ours": (g, d)}
         sizes = [sum(p.numel() for network in pair for p in network.parameters()) for pair in pairs.values()]
