@@ -44,6 +44,7 @@ class Run:
         lr: Largest learning rate.
         matching: The share of the time that is spent on flow matching first.
         clip: Largest norm of the gradient.
+        largest: Rows of the last batch; the first has 256.
         gap: The bar on the KL gap.
         j_ml: The bar on J_ML.
         straight: The bar on path over chord.
@@ -54,6 +55,7 @@ class Run:
     lr: float = 5e-3
     matching: float = 0.0
     clip: float = 5.0
+    largest: int = 512
     gap: float = math.inf
     j_ml: float = math.inf
     straight: float = math.inf
@@ -65,12 +67,12 @@ def ot_flow(width: int = 32, nt: int = 4, transport: float = 0.1, hjb: float = 0
 
 
 RUNS = {
-    "CNF": Run(lambda: CNF(2), 60, gap=0.04),
-    "CNF nt 4": Run(lambda: CNF(2, nt_train=4), 60, 1e-2, gap=0.04),
-    "CNF nt 4 long": Run(lambda: CNF(2, nt_train=4), 180, 1e-2, gap=0.02),
+    "CNF": Run(lambda: CNF(2), 60, largest=256, gap=0.04),
+    "CNF nt 4": Run(lambda: CNF(2, nt_train=4), 60, 1e-2),
     "CNF matched, then tuned long": Run(lambda: CNF(2), 180, matching=0.25, gap=0.02),
-    "CNF long": Run(lambda: CNF(2), 180, gap=0.02),
+    "CNF long": Run(lambda: CNF(2), 180, largest=256, gap=0.02),
     "CNF matched, then tuned": Run(lambda: CNF(2), 60, matching=0.25, gap=0.04),
+    "CNF growing batches": Run(lambda: CNF(2), 60),
     "CNF matched": Run(lambda: CNF(2), 60, matching=1.0),
     "FFJORD": Run(lambda: FFJORD(2), 60),
     "OT-Flow": Run(ot_flow(), 180, 2e-2, clip=1.0, j_ml=0.46, straight=1.02),
@@ -98,6 +100,7 @@ def row(name: str, run: Run, seed: int) -> str:
         lr=run.lr,
         matching=run.matching,
         clip=run.clip,
+        largest=run.largest,
         seed=seed,
     )
     return measured(name, run, seed, flow, steps)

@@ -16,14 +16,15 @@ from pyro_dgm.training import AverageWeights, FitState, fit
 
 __all__ = ["converged_steps", "train"]
 
-SMALLEST, LARGEST = 256, 512
+SMALLEST = 256
 
 
 class TimedRows:
-    """Rows for ``fit``, 256 to 512 a step, until the CPU time is up."""
+    """Rows for ``fit``, 256 to ``largest`` a step, until the CPU time is up."""
 
-    def __init__(self, draw: Callable[[int], Tensor], seconds: float) -> None:
-        self.draw, self.seconds, self.start = draw, seconds, time.process_time()
+    def __init__(self, draw: Callable[[int], Tensor], seconds: float, largest: int) -> None:
+        self.draw, self.seconds, self.largest = draw, seconds, largest
+        self.start = time.process_time()
 
     def done(self) -> float:
         """The fraction of the time that is used up."""
@@ -31,7 +32,7 @@ class TimedRows:
 
     def sample(self, n: int) -> Tensor:
         """Draw a batch; the size that ``fit`` asks for is not used."""
-        return self.draw(int(SMALLEST * (LARGEST / SMALLEST) ** self.done()))
+        return self.draw(int(SMALLEST * (self.largest / SMALLEST) ** self.done()))
 
 
 def train(
@@ -43,6 +44,7 @@ def train(
     matching: float = 0.0,
     clip: float = 5.0,
     average: float = 0.995,
+    largest: int = 512,
     seed: int = 0,
 ) -> int:
     """Train in place, with a cosine schedule in each phase; return the number of updates.
@@ -55,13 +57,14 @@ def train(
         matching: Share of the time that is spent on flow matching before the likelihood.
         clip: Largest norm of the gradient.
         average: Decay of the averaged weights.
+        largest: Rows of the last batch; the first has 256.
         seed: Seed of ``fit``.
     """
     steps = 0
     for objective, share in ((FlowMatching, matching), (NormalizingFlow, 1 - matching)):
         if not share:
             continue
-        data = TimedRows(draw, share * seconds)
+        data = TimedRows(draw, share * seconds, largest)
 
         def stop_in_time(state: FitState, data: TimedRows = data) -> None:
             if data.done() >= 1:
