@@ -69,8 +69,8 @@ def ot_flow(width: int = 32, nt: int = 4, transport: float = 0.1, hjb: float = 0
 RUNS = {
     "CNF": Run(lambda: CNF(2), 60, largest=256, gap=0.04),
     "CNF nt 4": Run(lambda: CNF(2, nt_train=4), 60, 1e-2),
-    "CNF matched, then tuned long": Run(lambda: CNF(2), 180, matching=0.25, gap=0.02),
-    "CNF long": Run(lambda: CNF(2), 180, largest=256, gap=0.02),
+    "CNF matched, then tuned long": Run(lambda: CNF(2), 180, matching=0.25, largest=256, gap=0.02),
+    "CNF long": Run(lambda: CNF(2), 180, gap=0.02),
     "CNF matched, then tuned": Run(lambda: CNF(2), 60, matching=0.25, gap=0.04),
     "CNF growing batches": Run(lambda: CNF(2), 60),
     "CNF matched": Run(lambda: CNF(2), 60, matching=1.0),

@@ -122,7 +122,7 @@ def test_penalties_exist_in_training_alone_and_their_costs_are_reported_beside_t
     assert loss.terms.keys() == {"J_ML"}
 
 
-@pytest.mark.parametrize("kind", [CNF, FFJORD])
+@pytest.mark.parametrize("kind", [CNF, pytest.param(FFJORD, marks=pytest.mark.slow)])
 def test_it_learns_a_shifted_normal(kind):
     x = 0.5 * torch.randn(512, 2) + torch.tensor([2.0, -1.0])
     model = NormalizingFlow(kind(2, hidden_dims=(16, 16), nt_train=4))

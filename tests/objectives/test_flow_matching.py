@@ -54,7 +54,7 @@ def test_coupling_stays_within_equal_contexts():
     assert torch.equal(couple(z, x, torch.arange(60.0)[:, None]), z)
 
 
-@pytest.mark.parametrize("coupling", ["independent", "ot"])
+@pytest.mark.parametrize("coupling", ["independent", pytest.param("ot", marks=pytest.mark.slow)])
 def test_flow_and_fine_tuning_learn_a_conditional_density(coupling):
     context = torch.randint(2, (400, 1)).float()
     x = 0.3 * torch.randn(400, 2) + 4 * context - 2
