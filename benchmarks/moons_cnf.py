@@ -72,6 +72,7 @@ RUNS = {
     "CNF matched, then tuned long": Run(lambda: CNF(2), 180, matching=0.25, largest=256, gap=0.02),
     "CNF long": Run(lambda: CNF(2), 180, gap=0.02),
     "CNF matched, then tuned": Run(lambda: CNF(2), 60, matching=0.25, gap=0.04),
+    "CNF smoothed": Run(lambda: CNF(2, kinetic_weight=0.01, jacobian_weight=0.01), 60, largest=256, gap=0.04),
     "CNF growing batches": Run(lambda: CNF(2), 60),
     "CNF matched": Run(lambda: CNF(2), 60, matching=1.0),
     "FFJORD": Run(lambda: FFJORD(2), 60),

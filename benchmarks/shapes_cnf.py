@@ -40,7 +40,7 @@ def main() -> int:
         "| target | steps | nt | J_ML | SE | H(X) | KL gap |",
         "|---" * 7 + "|",
     ]
-    figure = Figure(figsize=(10, 3.6))
+    figure = Figure(figsize=(10, 3.9), layout="constrained")
     axes = figure.subplots(1, len(NAMES))
     for name, ax in zip(NAMES, axes, strict=True):
         target = data.load(name)
@@ -58,7 +58,7 @@ def main() -> int:
             f"| {gap:.4f} |"
         )
         print(lines[-1], flush=True)
-        title = f"{name}: J_ML {j_ml:.3f}, H(X) {target.entropy:.3f}"
+        title = f"{name}\nJ_ML {j_ml:.3f}, H(X) {target.entropy:.3f}"
         plotting.density(flow, target.window, num=100, colourbar=False, title=title, ax=ax)
         arguments.out.write_text("\n".join(lines) + "\n")
     if arguments.picture:
