@@ -5,6 +5,7 @@ from pyro_dgm.flows.autoregressive_flow import AutoregressiveFlow
 from pyro_dgm.flows.batch_norm import BatchNorm
 from pyro_dgm.flows.cnf import CNF
 from pyro_dgm.flows.composition import Composition
+from pyro_dgm.flows.embedded import Embedded, Given
 from pyro_dgm.flows.ffjord import FFJORD
 from pyro_dgm.flows.flow import Flow
 from pyro_dgm.flows.from_zuko import ZukoFlow, from_zuko
@@ -40,7 +41,9 @@ __all__ = [
     "BatchNorm",
     "BernsteinFlow",
     "Composition",
+    "Embedded",
     "Flow",
+    "Given",
     "Glow",
     "ImageFlow",
     "LULinear",

@@ -61,6 +61,7 @@ class Whitened(Flow):
             )
         self.flow = flow
         self.penalties = flow.penalties
+        self.register_buffer("origin", flow.origin.new_zeros(flow.latent_dim), persistent=False)
         zeros = torch.zeros_like(flow.origin)
         loc = zeros if loc is None else self._checked("loc", loc)
         scale = zeros + 1 if scale is None else self._checked("scale", scale)

@@ -6,7 +6,9 @@ from pyro_dgm.inference.flow_prior import FlowPrior
 from pyro_dgm.inference.importance_draws import ImportanceDraws, importance_draws
 from pyro_dgm.inference.independence_metropolis import IndependenceChains, independence_metropolis
 from pyro_dgm.inference.map_estimate import MapEstimate, map_estimate
+from pyro_dgm.inference.neural_posterior import NeuralPosterior
 from pyro_dgm.inference.neutra import NutsRun, neutra, nuts
+from pyro_dgm.inference.posterior_estimation import neural_posterior
 from pyro_dgm.inference.predictive_check import PredictiveCheck, predictive_check
 from pyro_dgm.inference.program import Program
 from pyro_dgm.inference.site_vector import SiteVector
@@ -19,6 +21,7 @@ __all__ = [
     "ImportanceDraws",
     "IndependenceChains",
     "MapEstimate",
+    "NeuralPosterior",
     "NutsRun",
     "PosteriorDraws",
     "PredictiveCheck",
@@ -30,6 +33,7 @@ __all__ = [
     "importance_draws",
     "independence_metropolis",
     "map_estimate",
+    "neural_posterior",
     "neutra",
     "nuts",
     "predictive_check",

@@ -115,15 +115,18 @@ class Program:
         traces = self._traces(self._checked(draws), free=True)
         return _joined([self._values(trace, num, self.observed) for trace, num in traces])
 
-    def prior(self, num: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Draw ``num`` values of the latent sites, and data that go with them at the observed ones."""
+    def simulate(self, num: int, names: list[str]) -> dict[str, Tensor]:
+        """Run the model ``num`` times free of its data; returns values ``(num, *site)`` of sites."""
         if num < 1:
             raise ValueError(f"the number of draws must be positive, but is {num}.")
-        parts = [
-            (self._values(trace, size, self.latent), self._values(trace, size, self.observed))
-            for trace, size in self._traces(None, num, free=True)
-        ]
-        return _joined([part[0] for part in parts]), _joined([part[1] for part in parts])
+        return _joined(
+            [self._values(trace, size, names) for trace, size in self._traces(None, num, free=True)]
+        )
+
+    def prior(self, num: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Draw ``num`` values of the latent sites, and data that go with them at the observed ones."""
+        drawn = self.simulate(num, [*self.latent, *self.observed])
+        return {name: drawn[name] for name in self.latent}, {name: drawn[name] for name in self.observed}
 
     def _checked(self, draws: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         missing = [name for name in self.latent if name not in draws]
@@ -153,7 +156,12 @@ class Program:
             given = {name: self._placed(name, v[start : start + size]) for name, v in (draws or {}).items()}
             with torch.no_grad(), unregistered(), poutine.block():
                 run = _many(poutine.condition(model, data=given), size, self.nesting)
-                trace = poutine.trace(run).get_trace(*self.args, **self.kwargs)
+                try:
+                    trace = poutine.trace(run).get_trace(*self.args, **self.kwargs)
+                except ValueError as error:
+                    if size > 1:
+                        error.add_note("If the model cannot run once for many draws, pass vectorize=False.")
+                    raise
             yield trace, size
 
     def _placed(self, name: str, values: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import torch
 from pyro.distributions.constraints import ordered_vector
+from torch import nn
 from torch.distributions import constraints
 
 from pyro_dgm.flows import (
@@ -16,6 +17,8 @@ from pyro_dgm.flows import (
     BatchNorm,
     BernsteinFlow,
     Composition,
+    Embedded,
+    Given,
     Glow,
     LULinear,
     NeuralSpline,
@@ -93,6 +96,13 @@ CASES = {
     "whitened-5d-correlated": lambda: Whitened(
         RealNVP(5, num_layers=2, hidden_dims=(8,)), correlated=True, trainable=True
     ),
+    "embedded-2d-context": lambda: Embedded(
+        RealNVP(2, context_dim=2, num_layers=2, hidden_dims=(8,)),
+        torch.tensor([0.1, -0.4, 1.0]),
+        torch.tensor([0.5, 2.0, 1.0]),
+        nn.Linear(3, 2),
+    ),
+    "given-2d": lambda: Given(RealNVP(2, context_dim=3, num_layers=2, hidden_dims=(8,)), torch.ones(3)),
     "naf-1d": lambda: NAF(1, num_layers=1, hidden_dims=(8,), num_units=4),
     "naf-2d-context": lambda: NAF(2, context_dim=3, num_layers=2, hidden_dims=(8,), num_units=4),
     "unaf-2d": lambda: UNAF(2, num_layers=1, hidden_dims=(8,), num_signals=3, integrand_dims=(8,)),
