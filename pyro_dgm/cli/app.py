@@ -160,6 +160,27 @@ def audit(run: RunFolder, data_root: DataRoot = None, seed: Seed = 0) -> int:
     return run_audit(run, data_root=data_root, seed=seed)
 
 
+@app.command()
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders of saved runs on one data set.")
+    ],
+    data_root: DataRoot = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder of comparison.html and comparison.csv.")
+    ] = Path("runs/comparison"),
+    num: Annotated[int, typer.Option("--num", min=50, metavar="N", help="Samples of each model.")] = 1000,
+    seed: Seed = 0,
+) -> int:
+    """Set saved runs of any family side by side on one page.
+
+    The exit code is 1 if a run could not be measured or a number breaks its limit.
+    """
+    from pyro_dgm.cli.compare import run_compare
+
+    return run_compare(runs, data_root=data_root, out=out, num=num, seed=seed)
+
+
 @app.command(name="list")
 def list_names() -> int:
     """List models and data sets."""
