@@ -1,4 +1,4 @@
-"""Networks as plain ``nn.Module``s: conditioners, encoders, decoders, critics."""
+"""Networks as plain modules: conditioners, encoders, decoders, critics."""
 
 from pyro_dgm.nets.burda import burda_decoder, burda_encoder
 from pyro_dgm.nets.concatsquash_velocity import ConcatSquashVelocity
