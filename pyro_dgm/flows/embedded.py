@@ -28,6 +28,7 @@ class Embedded(Flow):
         DataError: If the flow has bounds of its own, or a scale is not positive.
 
     Example:
+        >>> import torch
         >>> from pyro_dgm.flows import MAF
         >>> flow = Embedded(MAF(2, context_dim=3), torch.zeros(8), torch.ones(8), nn.Linear(8, 3))
         >>> flow(torch.randn(5, 8)).sample().shape
@@ -90,6 +91,7 @@ class Given(Flow):
         ShapeError: If the context is no vector of the flow's size.
 
     Example:
+        >>> import torch
         >>> from pyro_dgm.flows import MAF
         >>> Given(MAF(2, context_dim=3), torch.zeros(3))().sample().shape
         torch.Size([2])

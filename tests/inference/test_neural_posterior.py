@@ -1,4 +1,4 @@
-"""Neural posteriors: densities, supports and plates."""
+"""Neural posteriors: densities, supports and plates; and against a conjugate posterior."""
 
 import math
 
@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from pyro_dgm.diagnostics import calibration
 from pyro_dgm.errors import DataError, ShapeError, UnknownNameError
 from pyro_dgm.flows import MAF
 from pyro_dgm.inference import importance_draws, neural_posterior
@@ -109,3 +110,26 @@ def test_what_does_not_fit_is_named():
         posterior.at(torch.zeros(2, 4))
     with pytest.raises(UnknownNameError, match="observed site 'y'"):
         brief(observed="y")
+
+
+@pytest.mark.slow
+def test_conjugate_posterior_is_learned_and_calibrated_and_a_shrunk_one_is_not():
+    noise = 0.5
+
+    def linear():
+        z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+        pyro.sample("x", dist.Normal(z, noise).to_event(1))
+
+    def masked(dim, context_dim):
+        return MAF(dim, context_dim, num_layers=3, hidden_dims=(32,))
+
+    posterior = neural_posterior(linear, observed="x", epochs=60, patience=10, flow=masked)
+    z = torch.randn(2000, 2)
+    x = z + noise * torch.randn(2000, 2)
+    exact = dist.Normal(x / (1 + noise**2), noise / (1 + noise**2) ** 0.5).log_prob(z).sum(-1)
+    excess = exact - posterior.log_prob({"z": z}, x)  # its mean is the expected KL from the exact posterior
+    assert -4 * excess.std() / 2000**0.5 < excess.mean() < 0.03
+    draws = posterior.sample(x[:500], 99)["z"]
+    assert (calibration(z[:500], draws).p_values > 0.01).all()
+    middle = draws.mean(1, keepdim=True)
+    assert (calibration(z[:500], middle + 0.7 * (draws - middle)).p_values < 0.01).all()
