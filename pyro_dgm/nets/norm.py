@@ -31,7 +31,7 @@ def norm_layer(norm: Norm | None, channels: int) -> nn.Module:
     if norm is None:
         return nn.Identity()
     if norm == "batch":
-        return _BatchNorm(channels)
+        return BatchNorm2d(channels)
     if norm == "group":
         return nn.GroupNorm(channels // 8 if channels % 8 == 0 else 1, channels)
     if norm == "layer":
@@ -39,7 +39,7 @@ def norm_layer(norm: Norm | None, channels: int) -> nn.Module:
     raise UnknownNameError.of("norm", str(norm), ["batch", "group", "layer", "None"])
 
 
-class _BatchNorm(nn.BatchNorm2d):
+class BatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation that does not pretend to normalise over a batch of one."""
 
     def forward(self, x: Tensor) -> Tensor:
