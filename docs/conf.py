@@ -6,7 +6,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
-from generated_pages import write_pages  # noqa: E402
+from generated_pages import link_inside, write_pages  # noqa: E402
 
 import pyro_dgm  # noqa: E402
 
@@ -27,3 +27,8 @@ napoleon_use_ivar = True
 napoleon_custom_sections = ["Shape", "Reference"]
 
 write_pages(HERE)
+
+
+def setup(app):  # type: ignore[no-untyped-def]
+    """Let links to files of the checkout lead to the page that shows them, or be plain text."""
+    app.connect("source-read", lambda app, name, source: source.__setitem__(0, link_inside(source[0])))

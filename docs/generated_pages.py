@@ -1,6 +1,7 @@
 """Pages that are made of the package and of committed results rather than written by hand."""
 
 import importlib
+import re
 from pathlib import Path
 
 ROOMS = {
@@ -29,6 +30,20 @@ def write_pages(docs: Path) -> None:
     for room, title in ROOMS.items():
         _write(docs / "api" / f"{room}.rst", _reference(room, title))
     _write(docs / "benchmarks.md", _benchmarks(docs.parent / "benchmarks" / "results"))
+
+
+def link_inside(text: str) -> str:
+    """Return Markdown whose links to files outside of the folder of the documentation lead into the site.
+
+    Those to committed results lead to the page of benchmarks; others become the name of the file.
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        words, path = match.groups()
+        result = re.fullmatch(r"benchmarks/results/(\w+)\.(md|txt)", path)
+        return f"[{words}](benchmarks.md#{result[1]})" if result else f"{words} (`{path}`)"
+
+    return re.sub(r"(?<!!)\[([^\]]*)\]\(\.\./([^)#]+)(?:#[^)]*)?\)", replace, text)
 
 
 def _reference(room: str, title: str) -> str:
