@@ -13,6 +13,7 @@ from pyro_dgm.distributions.path_flow_distribution import PathFlowDistribution
 from pyro_dgm.distributions.standard_base import StandardBase
 from pyro_dgm.distributions.standard_logistic import StandardLogistic
 from pyro_dgm.distributions.standard_normal import StandardNormal
+from pyro_dgm.distributions.standard_torus import StandardTorus
 from pyro_dgm.distributions.tilted_uniform import TiltedUniform
 from pyro_dgm.distributions.two_moons import TwoMoons
 from pyro_dgm.distributions.uniform_on_boxes import UniformOnBoxes
@@ -31,6 +32,7 @@ __all__ = [
     "StandardBase",
     "StandardLogistic",
     "StandardNormal",
+    "StandardTorus",
     "TiltedUniform",
     "TwoMoons",
     "UniformOnBoxes",

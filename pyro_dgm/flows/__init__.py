@@ -3,6 +3,7 @@
 from pyro_dgm.flows.act_norm import ActNorm
 from pyro_dgm.flows.autoregressive_flow import AutoregressiveFlow
 from pyro_dgm.flows.batch_norm import BatchNorm
+from pyro_dgm.flows.circular_spline import CircularSpline
 from pyro_dgm.flows.cnf import CNF
 from pyro_dgm.flows.composition import Composition
 from pyro_dgm.flows.embedded import Embedded, Given
@@ -40,6 +41,7 @@ __all__ = [
     "AutoregressiveFlow",
     "BatchNorm",
     "BernsteinFlow",
+    "CircularSpline",
     "Composition",
     "Embedded",
     "Flow",

@@ -7,6 +7,7 @@ from pyro_dgm.transforms.bernstein import Bernstein
 from pyro_dgm.transforms.bijection import Bijection, Composed, Inverted
 from pyro_dgm.transforms.channel_affine import ChannelAffine
 from pyro_dgm.transforms.channel_coupling import ChannelCoupling
+from pyro_dgm.transforms.circular import CircularRationalQuadratic, wrapped
 from pyro_dgm.transforms.columns import ColumnBijection, ColumnStack
 from pyro_dgm.transforms.continuous import ContinuousTransform
 from pyro_dgm.transforms.coupling import Coupling, Couplings
@@ -23,6 +24,7 @@ from pyro_dgm.transforms.monotone_integral import MonotoneIntegral
 from pyro_dgm.transforms.one_pass import OnePass
 from pyro_dgm.transforms.onto_support import OntoSupport
 from pyro_dgm.transforms.ot_flow import OTFlowTransform
+from pyro_dgm.transforms.per_row import PerRow
 from pyro_dgm.transforms.permutation import PermutationTransform
 from pyro_dgm.transforms.piecewise_linear import PiecewiseLinear
 from pyro_dgm.transforms.planar import PlanarTransform
@@ -53,6 +55,7 @@ __all__ = [
     "Bijection",
     "ChannelAffine",
     "ChannelCoupling",
+    "CircularRationalQuadratic",
     "ColumnBijection",
     "ColumnStack",
     "Composed",
@@ -77,6 +80,7 @@ __all__ = [
     "OTFlowTransform",
     "OnePass",
     "OntoSupport",
+    "PerRow",
     "PermutationTransform",
     "PiecewiseLinear",
     "PlanarTransform",
@@ -95,4 +99,5 @@ __all__ = [
     "runge_kutta",
     "squeeze",
     "unsqueeze",
+    "wrapped",
 ]

@@ -54,33 +54,44 @@ class RationalQuadratic(Elementwise):
     def call(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Evaluate the splines."""
         inside = x.abs() < self.bound
-        at, (x0, y0), (w, h), (d0, d1) = self._bin(torch.where(inside, x, 0.0), parameters, side=0)
-        xi = (at - x0) / w
-        y, log_slope = _spline(xi, y0, h, h / w, d0, d1)
+        y, log_slope = self._evaluated(torch.where(inside, x, 0.0), parameters)
         return torch.where(inside, y, x), torch.where(inside, log_slope, 0.0)
 
     def inverse(self, y: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Solve the quadratic of the bin that holds the value."""
         inside = y.abs() < self.bound
-        at, (x0, y0), (w, h), (d0, d1) = self._bin(torch.where(inside, y, 0.0), parameters, side=1)
+        x, log_slope = self._solved(torch.where(inside, y, 0.0), parameters)
+        return torch.where(inside, x, y), torch.where(inside, log_slope, 0.0)
+
+    def _evaluated(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """The splines at values within the interval, with their log-slopes."""
+        at, (x0, y0), (w, h), (d0, d1) = self._bin(x, parameters, side=0)
+        return _spline((at - x0) / w, y0, h, h / w, d0, d1)
+
+    def _solved(self, y: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """Their inverses at values within the interval, with those of the inverses."""
+        at, (x0, y0), (w, h), (d0, d1) = self._bin(y, parameters, side=1)
         s = h / w
         xi = _spline_root(at - y0, h, s, d0, d1)
-        log_slope = _spline(xi, y0, h, s, d0, d1)[1]
-        return torch.where(inside, torch.addcmul(x0, xi, w), y), torch.where(inside, -log_slope, 0.0)
+        return torch.addcmul(x0, xi, w), -_spline(xi, y0, h, s, d0, d1)[1]
 
     def _bin(self, value: Tensor, parameters: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The values, and of the bins that hold them the lower corners, the sizes and the two slopes."""
-        k = self.num_bins
-        sizes, slopes = parameters.split((2 * k, k - 1))
-        knots = self._knots(sizes.view(2, k, *value.shape))  # of widths and of heights
+        sizes, slopes = self._sizes_and_slopes(parameters)
+        knots = self._knots(sizes.view(2, self.num_bins, *value.shape))  # of widths and of heights
         with torch.no_grad():
             at = (value >= knots[side, 1:-1]).sum(0)
             both_ends = torch.stack((at, at + 1))
         lower, upper = knots.gather(1, both_ends.expand(2, *both_ends.shape)).unbind(1)
+        raw = slopes.gather(0, both_ends)
+        return value, lower, upper - lower, softplus(raw + self.raw_slope_of_one) + self.min_slope
+
+    def _sizes_and_slopes(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """What the ``2 K`` sizes and the slopes at all ``K + 1`` knots are read off."""
+        sizes, slopes = parameters.split((2 * self.num_bins, self.num_bins - 1))
         # The slopes at the two ends are one by construction and have no parameter.
         one = torch.zeros_like(slopes[:1])
-        raw = torch.cat((one, slopes, one)).gather(0, both_ends)
-        return value, lower, upper - lower, softplus(raw + self.raw_slope_of_one) + self.min_slope
+        return sizes, torch.cat((one, slopes, one))
 
     def _knots(self, raw: Tensor) -> Tensor:
         """The ``K + 1`` knots on the second axis, the outer ones exactly at the ends of the interval."""

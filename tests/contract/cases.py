@@ -16,6 +16,7 @@ from pyro_dgm.flows import (
     ActNorm,
     BatchNorm,
     BernsteinFlow,
+    CircularSpline,
     Composition,
     Embedded,
     Given,
@@ -34,6 +35,7 @@ from pyro_dgm.flows import (
     Sylvester,
     Whitened,
 )
+from pyro_dgm.transforms import OntoSupport, wrapped
 
 POSITIVE_AND_REAL = constraints.stack([constraints.positive, constraints.real], dim=-1)
 REALS_AND_SIMPLEX = constraints.cat([constraints.real, constraints.simplex], dim=-1, lengths=[2, 3])
@@ -127,6 +129,11 @@ CASES = {
         (1, 2, 4), context_dim=2, num_levels=1, num_couplings=1, **TINY
     ),
     "glow": lambda: after_a_batch(Glow((1, 2, 4), num_levels=1, num_steps=1, **TINY)),
+    "circular-1d": lambda: CircularSpline(1, num_layers=2, hidden_dims=(8,), num_bins=4),
+    "circular-2d-context": lambda: CircularSpline(
+        2, context_dim=3, circular=[0], num_layers=2, hidden_dims=(8,), num_bins=4
+    ),
+    "circular-3d": lambda: CircularSpline(3, circular=[0, 2], num_layers=2, hidden_dims=(8,), num_bins=4),
     "ot-flow-1d": lambda: OTFlow(1, width=4, rank=1, nt_train=16),
     "ot-flow-2d": lambda: OTFlow(2, width=4, rank=1, nt_train=16),
     "ot-flow-2d-context": lambda: OTFlow(2, context_dim=3, width=4, rank=1, nt_train=16),
@@ -168,6 +175,8 @@ FURTHER = {
     "spline-image-context",
     "real-nvp-image-context",
     "glow-evaluating-context",
+    "circular-1d",
+    "circular-3d",
     "ot-flow-1d",
     "ot-flow-5d",
     "cnf-1d",
@@ -190,7 +199,13 @@ def context_for(flow, *batch):
 
 def points_for(flow, *batch, scale=1.0):
     """Points of the latent's space."""
-    return scale * torch.randn(*batch, *flow.origin.shape).to(flow.origin)
+    x = scale * torch.randn(*batch, *flow.origin.shape).to(flow.origin)
+    return torch.where(flow.circular > 0, wrapped(x), x) if isinstance(flow, CircularSpline) else x
+
+
+def chart(flow):
+    """The map from real vectors onto the support of the data; None where that is all of space."""
+    return OntoSupport(flow.space, flow.input_dim) if isinstance(flow, CircularSpline) else flow.outer
 
 
 def to_data(flow, x):

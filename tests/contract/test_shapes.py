@@ -6,7 +6,7 @@ from torch.distributions import constraints
 from torch.testing import assert_close
 
 from pyro_dgm.errors import ShapeError
-from tests.contract.cases import context_for, data_for
+from tests.contract.cases import chart, context_for, data_for
 
 
 @pytest.mark.parametrize("batch", [(), (7,), (4, 3), (2, 1, 3)])
@@ -71,7 +71,7 @@ def test_to_event_and_mask_work_as_for_any_pyro_distribution(flow):
 def test_support_holds_the_draws_which_are_reparameterised(flow):
     d = flow(context_for(flow))
     assert d.has_rsample
-    if flow.outer is None and len(flow.event_shape) == 1:
+    if chart(flow) is None and len(flow.event_shape) == 1:
         assert d.support is constraints.real_vector
     assert d.support.event_dim == len(flow.event_shape)
     assert d.support.check(d.sample((50,))).all()

@@ -17,6 +17,7 @@ KINDS = [
     "bernstein-2d",
     "sum-of-squares-3d-context",
     "maf-mixture-2d-context",
+    "circular-2d-context",
     "sylvester-2d-context",
     "composition-2d-context",
     "simplex-2d",
