@@ -6,6 +6,7 @@ from pyro_dgm.flows.batch_norm import BatchNorm
 from pyro_dgm.flows.circular_spline import CircularSpline
 from pyro_dgm.flows.cnf import CNF
 from pyro_dgm.flows.composition import Composition
+from pyro_dgm.flows.coupling_flow import CouplingFlow
 from pyro_dgm.flows.embedded import Embedded, Given
 from pyro_dgm.flows.ffjord import FFJORD
 from pyro_dgm.flows.flow import Flow
@@ -43,6 +44,7 @@ __all__ = [
     "BernsteinFlow",
     "CircularSpline",
     "Composition",
+    "CouplingFlow",
     "Embedded",
     "Flow",
     "Given",

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
 from torch.distributions.constraints import Constraint
 
 from pyro_dgm.flows.autoregressive_flow import AutoregressiveFlow
-from pyro_dgm.flows.flow import Flow
-from pyro_dgm.nets import MLP
-from pyro_dgm.transforms import (
-    Affine,
-    Bijection,
-    ColumnStack,
-    Coupling,
-    Couplings,
-    Elementwise,
-    RationalQuadratic,
-    Successive,
-)
+from pyro_dgm.flows.coupling_flow import CouplingFlow
+from pyro_dgm.transforms import Affine, Elementwise, RationalQuadratic, Successive
 
 __all__ = ["NeuralSpline", "NeuralSplineAutoregressive"]
 
 
-class NeuralSpline(Flow):
+class NeuralSpline(CouplingFlow):
     """Couplings with monotone rational-quadratic splines.
 
     Both directions, sampling and density, cost one pass of each conditioner. Fresh flows are the identity.
@@ -64,38 +53,14 @@ class NeuralSpline(Flow):
         support: Constraint | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(input_dim, context_dim, support=support, name=name)
-        size = self.latent_dim
-        if num_layers < 1:
-            raise ValueError(f"NeuralSpline needs num_layers >= 1, but got {num_layers}.")
-        self.elementwise, self.split = _functions(num_bins, bound, affine), size // 2
-        # With one coordinate there is nothing to keep: every layer changes it.
-        self.turns = [bool(i % 2) and size > 1 for i in range(num_layers)]
-        left, right = self.split, size - self.split
-        sizes = [(right, left) if change_left else (left, right) for change_left in self.turns]
-        self.conditioners = nn.ModuleList(
-            MLP(
-                kept,
-                self.elementwise.num_parameters * changed,
-                hidden_dims,
-                context_dim=context_dim,
-                zero_last=True,
-            )
-            for kept, changed in sizes
-        )
-
-    def unconstrained(self, context: Tensor | None = None) -> Bijection:
-        """Return the stack of couplings, given a ``context`` of shape ``(*batch, C)``."""
-        return ColumnStack(
-            [
-                Couplings(
-                    [
-                        Coupling(net.columns, self.elementwise, self.split, change_upper=change_left)  # type: ignore[arg-type]
-                        for net, change_left in zip(self.conditioners, self.turns, strict=True)
-                    ]
-                )
-            ],
-            context,
+        super().__init__(
+            input_dim,
+            _functions(num_bins, bound, affine),
+            context_dim,
+            num_layers=num_layers,
+            hidden_dims=hidden_dims,
+            support=support,
+            name=name,
         )
 
 

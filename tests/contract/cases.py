@@ -18,6 +18,7 @@ from pyro_dgm.flows import (
     BernsteinFlow,
     CircularSpline,
     Composition,
+    CouplingFlow,
     Embedded,
     Given,
     Glow,
@@ -35,7 +36,7 @@ from pyro_dgm.flows import (
     Sylvester,
     Whitened,
 )
-from pyro_dgm.transforms import OntoSupport, wrapped
+from pyro_dgm.transforms import Bernstein, OntoSupport, SumOfSquares, wrapped
 
 POSITIVE_AND_REAL = constraints.stack([constraints.positive, constraints.real], dim=-1)
 REALS_AND_SIMPLEX = constraints.cat([constraints.real, constraints.simplex], dim=-1, lengths=[2, 3])
@@ -110,6 +111,10 @@ CASES = {
     "unaf-2d": lambda: UNAF(2, num_layers=1, hidden_dims=(8,), num_signals=3, integrand_dims=(8,)),
     "bernstein-2d": lambda: BernsteinFlow(2, num_layers=2, hidden_dims=(8,), degree=6),
     "sum-of-squares-3d-context": lambda: SumOfSquaresFlow(3, context_dim=2, num_layers=2, hidden_dims=(8,)),
+    "coupling-bernstein-2d": lambda: CouplingFlow(2, Bernstein(6), num_layers=2, hidden_dims=(8,)),
+    "coupling-sum-of-squares-3d-context": lambda: CouplingFlow(
+        3, SumOfSquares(2, 2), context_dim=2, num_layers=2, hidden_dims=(8,)
+    ),
     "sylvester-1d": lambda: Sylvester(1, num_layers=2),
     "sylvester-2d-context": lambda: Sylvester(2, context_dim=3, num_layers=2, hidden_dims=(8,)),
     "sylvester-5d": lambda: Sylvester(5, num_layers=2, num_units=3),
@@ -167,6 +172,7 @@ FURTHER = {
     "whitened-2d-context",
     "naf-1d",
     "unaf-2d",
+    "coupling-bernstein-2d",
     "sylvester-1d",
     "sylvester-5d",
     "interval-2d-context",
