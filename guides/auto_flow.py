@@ -62,6 +62,7 @@ class AutoFlow(NamedPyroModule, AutoContinuous):
         https://arxiv.org/abs/1505.05770
 
     Example:
+        >>> import pyro
         >>> import pyro.distributions as dist
         >>> def model():
         ...     scale = pyro.sample("scale", dist.HalfNormal(1.0))
