@@ -13,6 +13,7 @@ from pyro_dgm.metrics.manifolds import Manifolds, expected_coverage, manifolds
 from pyro_dgm.metrics.memorisation import nearest_train_ratio
 from pyro_dgm.metrics.mmd import mmd, mmd_floor, permutation_p_value
 from pyro_dgm.metrics.modes import ModeCount, modes_hit
+from pyro_dgm.metrics.pinned import ClassHistogram, PinnedClassifier, pinned_classifier
 from pyro_dgm.metrics.registry import SampleMetric, floor_of, metric, metric_names
 from pyro_dgm.metrics.sliced import max_sliced_wasserstein, sliced_wasserstein
 from pyro_dgm.metrics.tail_index import tail_index
@@ -22,11 +23,13 @@ __all__ = [
     "CLASSIFIERS",
     "KERNELS",
     "AnnealedEstimate",
+    "ClassHistogram",
     "ClassifierTest",
     "Estimate",
     "LikelihoodEstimate",
     "Manifolds",
     "ModeCount",
+    "PinnedClassifier",
     "SampleMetric",
     "annealed_log_likelihood",
     "batch_wasserstein",
@@ -48,6 +51,7 @@ __all__ = [
     "modes_hit",
     "nearest_train_ratio",
     "permutation_p_value",
+    "pinned_classifier",
     "real_floor",
     "sinkhorn_divergence",
     "sliced_wasserstein",

@@ -8,6 +8,7 @@ from pyro_dgm.nets.conv_critic import ConvCritic
 from pyro_dgm.nets.conv_decoder import ConvDecoder
 from pyro_dgm.nets.conv_encoder import ConvEncoder
 from pyro_dgm.nets.dcgan import DCGANCritic, DCGANGenerator
+from pyro_dgm.nets.image_classifier import ImageClassifier
 from pyro_dgm.nets.layer_parameters import LayerParameters
 from pyro_dgm.nets.lecture import lecture_critic, lecture_decoder, lecture_encoder
 from pyro_dgm.nets.masked_mlp import MaskedMLP
@@ -37,6 +38,7 @@ __all__ = [
     "ConvEncoder",
     "DCGANCritic",
     "DCGANGenerator",
+    "ImageClassifier",
     "LayerParameters",
     "MLPCritic",
     "MLPDecoder",

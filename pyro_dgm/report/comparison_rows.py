@@ -14,12 +14,14 @@ from torch import Tensor
 from pyro_dgm import metrics
 from pyro_dgm.data import ImageData, Target2D
 from pyro_dgm.diagnostics import aggregate_posterior
-from pyro_dgm.metrics import ClassifierTest, Estimate, bits_per_dim, energy_distance
+from pyro_dgm.metrics import ClassifierTest, Estimate, PinnedClassifier, bits_per_dim, energy_distance
 from pyro_dgm.metrics.kernels import median_distance
 from pyro_dgm.models import VAE, GenerativeModel, NormalizingFlow
 from pyro_dgm.models.generative_model import evaluating, seeded
 from pyro_dgm.report.flow_rows import likelihood_rows
 from pyro_dgm.report.measurement import Measurement
+from pyro_dgm.report.memory import peak_bytes
+from pyro_dgm.report.pinned_rows import class_rows, classifier_of, feature_metrics
 
 __all__ = ["Yardstick", "cost_of", "latent_rows", "model_likelihood", "sample_rows"]
 
@@ -34,6 +36,7 @@ class Yardstick:
         train: Training rows, or None where fresh rows can be drawn without end.
         battery: Metrics by name.
         floors: Their floors at the same sample size.
+        classifier: The fixed classifier of digits, or None for other data.
     """
 
     data: Target2D | ImageData
@@ -41,6 +44,7 @@ class Yardstick:
     train: Tensor | None
     battery: dict[str, Callable[[Any, Any], Estimate]]
     floors: dict[str, Estimate]
+    classifier: PinnedClassifier | None = None
 
     @classmethod
     def of(cls, data: Target2D | ImageData, num: int, seed: int, num_splits: int = 10) -> Yardstick:
@@ -57,11 +61,14 @@ class Yardstick:
         }
         width = median_distance(pool.flatten(1).double())
         battery["mmd"] = lambda a, b: metrics.mmd(a, b, bandwidth=width)
+        classifier = classifier_of(data)
+        if classifier is not None:
+            battery |= feature_metrics(classifier, num)
         floors = {
             name: metrics.floor_of(metric, pool, num, num_splits=num_splits, seed=seed)
             for name, metric in battery.items()
         }
-        return cls(data, pool[:num], train, battery, floors)
+        return cls(data, pool[:num], train, battery, floors, classifier)
 
 
 def model_likelihood(
@@ -98,6 +105,8 @@ def sample_rows(name: str, rule: Yardstick, samples: Tensor, seed: int) -> list[
                 name, rule.data.name, quantity, found.value, "", limit, source, low=found.low, high=found.high
             )
         )
+    if rule.classifier is not None:
+        rows += class_rows(name, rule.data.name, rule.classifier, samples, rule.test)
     if rule.train is not None:
         ratio = metrics.nearest_train_ratio(samples, rule.train, rule.test, seed=seed)
         how = "median distance to the nearest training row, of samples over that of test rows"
@@ -153,6 +162,8 @@ def cost_of(name: str, rule: Yardstick, model: GenerativeModel) -> list[Measurem
     model.sample(len(x), seed=0)  # the first call is slower
     how = f"second call with {len(x)} rows, scaled"
     values.append(("time for 1000 samples", "CPU s", _seconds(lambda: model.sample(len(x), seed=0), x), how))
+    peak = peak_bytes(lambda: model.sample(len(x), seed=0)) / 1e6
+    values.append((f"peak memory for {len(x)} samples", "MB", peak, "tensors alive at once"))
     if can.has_log_prob or can.has_bound:
         score = model.log_prob if can.has_log_prob else model.log_prob_bound
         with torch.no_grad(), evaluating(model):
