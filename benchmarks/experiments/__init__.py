@@ -1,0 +1,1 @@
+"""Three experiments on the three families: matched decoders, known truth, and the start of training."""
