@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: always help env tour test test-slow soak docs lint format types doctest wheel-check arviz-check ci constraints clean
+.PHONY: always help env tour test test-slow soak tutorials docs lint format types doctest wheel-check arviz-check ci constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,9 @@ test-slow: $(READY) ## statistics, subprocess faults, tutorials (at most 30 minu
 
 soak: $(READY) ## exhaustive batteries (hours)
 	$(PYTEST) -n $(WORKERS) -m soak --timeout 0 $(ARGS)
+
+tutorials: $(READY) ## run all tutorials in full and keep their output for the site (half an hour)
+	$(BIN)/python scripts/render_tutorials.py $(ARGS)
 
 docs: $(READY) ## build the site in docs/_build/html; a warning is an error
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html

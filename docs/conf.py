@@ -7,6 +7,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
 from generated_pages import link_inside, write_pages  # noqa: E402
+from tutorial_pages import write_tutorials  # noqa: E402
 
 import pyro_dgm  # noqa: E402
 
@@ -27,6 +28,7 @@ napoleon_use_ivar = True
 napoleon_custom_sections = ["Shape", "Reference"]
 
 write_pages(HERE)
+write_tutorials(HERE)
 
 
 def setup(app):  # type: ignore[no-untyped-def]

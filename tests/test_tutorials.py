@@ -1,5 +1,7 @@
 """Every tutorial runs top to bottom in fast mode and ends with its own assertion."""
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +11,21 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-TUTORIALS = sorted((Path(__file__).parents[1] / "tutorials").glob("*.py"))
+ROOT = Path(__file__).parents[1]
+TUTORIALS = sorted((ROOT / "tutorials").glob("*.py"))
+
+
+RENDERED = sorted((ROOT / "docs" / "tutorials").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", RENDERED, ids=lambda path: path.stem)
+def test_a_page_of_the_site_shows_the_script_as_it_is(path):
+    record, tutorial = json.loads(path.read_text()), ROOT / "tutorials" / f"{path.stem}.py"
+    again = f"run: python scripts/render_tutorials.py {tutorial.stem}"
+    assert record["script_sha256"] == hashlib.sha256(tutorial.read_bytes()).hexdigest(), again
+    pictures = [p for cell in record["cells"].values() for p in cell["pictures"]]
+    assert pictures, "the tutorial promises pictures"
+    assert all((ROOT / "docs" / "pictures" / "tutorials" / p).exists() for p in pictures), again
 
 
 @pytest.mark.slow

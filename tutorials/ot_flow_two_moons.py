@@ -19,7 +19,7 @@ import torch
 from pyro_dgm import data, plotting
 from pyro_dgm.flows import OTFlow
 from pyro_dgm.models import NormalizingFlow
-from pyro_dgm.report.flow_rows import straightness, way_of
+from pyro_dgm.report import straightness, way_of
 from pyro_dgm.training import fit
 
 FAST = "PYRO_DGM_FAST" in os.environ

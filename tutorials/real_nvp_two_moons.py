@@ -18,6 +18,7 @@ import torch
 from pyro_dgm import data, diagnostics, plotting
 from pyro_dgm.flows import RealNVP
 from pyro_dgm.models import NormalizingFlow
+from pyro_dgm.report import way_of
 from pyro_dgm.training import fit
 
 FAST = "PYRO_DGM_FAST" in os.environ
@@ -59,8 +60,8 @@ print(report)
 
 # %% [markdown]
 # ## Pictures
-# The density over the samples of the data, the flow's own samples, and where the flow puts the data in latent
-# space: a standard normal, if it has learned.
+# The density over the samples of the data, the flow's own samples, where the flow puts the data in latent
+# space (a standard normal, if it has learned), and the way of single points through the layers.
 
 # %%
 axes = plotting.density(flow(), window=moons.window)
@@ -70,6 +71,9 @@ axes.figure.savefig(OUT / "real_nvp_samples.png", dpi=120)
 test = moons.sample(20_000, seed=2)
 axes = plotting.latent_image(model, test)
 axes.figure.savefig(OUT / "real_nvp_latent.png", dpi=120)
+way = way_of(model, torch.randn(60, 2, generator=torch.Generator().manual_seed(3)))  # layer by layer
+axes = plotting.paths(way.detach(), title="from latent to data, layer by layer")
+axes.figure.savefig(OUT / "real_nvp_paths.png", dpi=120)
 z = model.encode(test).detach()
 print("latent mean", z.mean(0).tolist(), "covariance", torch.cov(z.T).tolist())
 
