@@ -3,12 +3,15 @@
 #   make tour ARGS="--quick"              arguments for the command line
 #   make test PYTHON=python3.13           which Python a new environment is made with
 #   make test VENV=.venv-3.13             another environment beside the usual one
+#   make matrix MATRIX="3.12 lowest"      some of the environments
 
 PYTHON ?=
 VENV ?= .venv
 EXTRAS ?= dev
+VERSIONS ?= constraints.txt
 WORKERS ?= 2
 ARGS ?=
+MATRIX ?=
 
 READY := $(VENV)/.finished
 BIN := $(VENV)/bin
@@ -16,16 +19,16 @@ BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: always help env tour test test-slow soak tutorials docs lint format types doctest wheel-check arviz-check ci constraints clean
+.PHONY: always help env tour test test-slow soak tutorials docs lint format types doctest wheel-check arviz-check matrix adapters-check ci constraints clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 env: $(READY) ## make the environment .venv
 
 # Where a Python is named, the script looks whether the environment is of that one.
 $(READY): pyproject.toml constraints.txt scripts/environment.sh $(if $(PYTHON),always)
-	@bash scripts/environment.sh "$(VENV)" "$(EXTRAS)" "$(PYTHON)"
+	@bash scripts/environment.sh "$(VENV)" "$(EXTRAS)" "$(PYTHON)" "$(VERSIONS)"
 
 tour: $(READY) ## train a flow, a continuous flow, a VAE and two GANs, and write runs/tour/report.html
 	@$(BIN)/pyro-dgm tour $(ARGS)
@@ -64,6 +67,13 @@ wheel-check: $(READY) ## build the wheel, install it into an empty environment, 
 
 arviz-check: $(READY) ## the fast tests on a second Python (3.12 or 3.13), where ArviZ is 1.x
 	bash scripts/second_python.sh "$(MAKE)"
+
+matrix: ## the fast tests on Python 3.11, 3.12, 3.13 and with the lowest versions of all libraries
+	ARGS="$(ARGS)" bash scripts/matrix.sh "$(MAKE)" $(MATRIX)
+
+adapters-check: ## run the examples of Lightning and Ray Train in an environment that has them
+	@$(MAKE) --no-print-directory env VENV=.venv-adapters EXTRAS=dev,adapters
+	OMP_NUM_THREADS=1 .venv-adapters/bin/python -m pytest -m slow --timeout 600 tests/adapters $(ARGS)
 
 ci: ## everything that .ci/run checks (at most 60 minutes)
 	bash .ci/run

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Make or refresh the virtual environment: scripts/environment.sh FOLDER EXTRAS [PYTHON]
+# Make or refresh the virtual environment: scripts/environment.sh FOLDER EXTRAS [PYTHON] [VERSIONS]
 #
-# Versions come from constraints.txt. uv installs, since it is quick; where uv cannot be had, or fails, pip
-# does the same. FOLDER/.finished is the last thing written: an environment without it, whose making was
-# interrupted, is made again from nothing.
+# Versions come from constraints.txt, or, where VERSIONS is "lowest", are the oldest that pyproject.toml
+# allows of each library it names; only uv can find those. uv installs, since it is quick; where uv cannot be
+# had, or fails, pip does the same. FOLDER/.finished is the last thing written: an environment without it,
+# whose making was interrupted, is made again from nothing.
 set -euo pipefail
 trap 'exit 130' INT TERM  # uv, interrupted, exits as if it had failed, and pip would then take over
 cd "$(dirname "$0")/.."
 
-venv=$1 extras=$2 python=${3:-}
+venv=$1 extras=$2 python=${3:-} versions=${4:-constraints.txt}
 finished="$venv/.finished"
 
 say() { printf '%s\n' "$*" >&2; }
@@ -63,8 +64,10 @@ install_with_uv() {
     [ -t 2 ] || quiet=(--quiet)
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt uv || return 1
     borrow_settings_of_pip
+    local which=(--constraints constraints.txt)
+    [ "$versions" != lowest ] || which=(--resolution lowest-direct)
     "$venv/bin/python" -m uv pip install ${quiet[@]+"${quiet[@]}"} --python "$venv/bin/python" \
-        --constraints constraints.txt --build-constraints constraints.txt -e "$1"
+        "${which[@]}" --build-constraints constraints.txt -e "$1"
 }
 
 install_with_pip() {
@@ -96,6 +99,10 @@ rm -f "$finished"
 project=".${extras:+[$extras]}"
 say "Installing $project into $venv; the first time on a machine this fetches some gigabytes and takes minutes."
 if ! install_with_uv "$project"; then
+    if [ "$versions" = lowest ]; then
+        say "uv could not install the lowest versions: the lines above say why."
+        exit 1
+    fi
     say "uv could not install it; trying the same with pip, which is slower."
     install_with_pip "$project" || {
         say "pip could not install it either: the lines above say why. Is the package index in reach?"

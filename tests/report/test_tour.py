@@ -131,6 +131,15 @@ def in_turn(*fits):
     return next_fit
 
 
+@pytest.fixture
+def heard():
+    """Let Ctrl-C interrupt, also where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_interrupt_while_training_keeps_what_was_finished(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(trial_module, "fit", in_turn(fit, interrupt_at(3)))
     assert main(["tour", "--quick", "--out", str(tmp_path)]) == 130
