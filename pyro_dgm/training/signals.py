@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["GRACE_SECONDS", "Asked", "asked_to_stop", "leave_if_terminated"]
+from pyro_dgm.training.grace import Grace
 
-GRACE_SECONDS = 8.0
+__all__ = ["Asked", "asked_to_stop", "leave_if_terminated"]
+
 Asked = Callable[[], str | None]
 
 
@@ -20,7 +21,8 @@ def asked_to_stop(heed: bool) -> Iterator[Asked]:
     """Turn SIGINT and SIGTERM into an answer, ``"interrupted"`` or ``"terminated"``, for the time of a block.
 
     A second Ctrl-C is a ``KeyboardInterrupt``. After SIGTERM a step that takes longer than
-    :data:`GRACE_SECONDS` is not waited for: the process ends with 143, and its last checkpoint is whole.
+    :data:`~pyro_dgm.training.grace.GRACE_SECONDS` is not waited for: the process ends with 143, and its last
+    checkpoint is whole. In processes that were forked inside the block signals do what they did before it.
 
     Args:
         heed: Whether to. Signals reach the main thread alone, so that elsewhere nothing changes.
@@ -29,36 +31,45 @@ def asked_to_stop(heed: bool) -> Iterator[Asked]:
         yield lambda: None
         return
     reasons: list[str] = []
-    timers: list[threading.Timer] = []
+    here = os.getpid()
 
     def interrupt(number: int, frame: Any) -> None:
-        if reasons:
+        if os.getpid() != here:
+            _as_before(number)
+        elif reasons:
             raise KeyboardInterrupt
-        reasons.append("interrupted")
+        else:
+            reasons.append("interrupted")
 
     def terminate(number: int, frame: Any) -> None:
-        if "terminated" not in reasons:
+        if os.getpid() != here:
+            _as_before(number)
+        elif "terminated" not in reasons:
             reasons.insert(0, "terminated")
-            timers.append(threading.Timer(GRACE_SECONDS, os._exit, (143,)))
-            timers[0].daemon = True
-            timers[0].start()
+
+    def _as_before(number: int) -> None:
+        _set(number, before[number])
+        signal.raise_signal(number)
 
     def answer() -> str | None:
-        if reasons and timers:
-            timers[0].cancel()  # the end of the step has been reached
+        if reasons:
+            grace.reached()
         return reasons[0] if reasons else None
 
-    before = {
-        signal.SIGINT: signal.signal(signal.SIGINT, interrupt),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, terminate),
-    }
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    grace = Grace()
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, terminate)
     try:
         yield answer
     finally:
-        for timer in timers:
-            timer.cancel()
+        grace.close()
         for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+            _set(number, handler)
+
+
+def _set(number: int, handler: Any) -> None:
+    signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def leave_if_terminated(stopped: str) -> None:

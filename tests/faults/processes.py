@@ -54,6 +54,21 @@ def train_without_end(family: str, folder: Path, pause: float, sign: Path) -> No
     train(family, folder, None, steps=10**6, callbacks=[on_step])
 
 
+def train_into_a_lock(family: str, folder: Path, sign: Path) -> None:
+    """Train until a step waits inside C for a lock that is never released, as for a process that is gone."""
+    import ctypes
+
+    lock = ctypes.CDLL(None).pthread_mutex_lock
+
+    def on_step(state: Any) -> None:
+        mutex = ctypes.create_string_buffer(64)
+        lock(mutex)
+        sign.write_text(f"{os.getpid()} {state.step}")
+        lock(mutex)
+
+    train(family, folder, None, steps=10**6, callbacks=[on_step])
+
+
 def leftovers(folder: Path) -> list[str]:
     """Temporary files, and checkpoints without a manifest."""
     temporary = [str(path) for path in folder.rglob(".*")]

@@ -9,7 +9,14 @@ import pytest
 
 from pyro_dgm.training import latest_checkpoint
 from pyro_dgm.training.manifest import read_manifest
-from tests.faults.processes import leftovers, start, train, train_and_tell, train_without_end
+from tests.faults.processes import (
+    leftovers,
+    start,
+    train,
+    train_and_tell,
+    train_into_a_lock,
+    train_without_end,
+)
 from tests.training.families import FAMILIES
 
 
@@ -88,4 +95,15 @@ def test_a_step_that_does_not_end_is_left_after_the_grace_time(tmp_path):
     wait_until(sign.exists, process)
     os.kill(process.pid, signal.SIGTERM)
     process.join(timeout=20)
+    assert process.exitcode == 143
+
+
+@pytest.mark.slow
+def test_a_step_that_waits_inside_a_library_is_left_after_the_grace_time(tmp_path):
+    folder, sign = tmp_path / "run", tmp_path / "sign"
+    process = start(train_into_a_lock, "flow", folder, sign)
+    wait_until(sign.exists, process)
+    time.sleep(0.5)
+    os.kill(process.pid, signal.SIGTERM)
+    process.join(timeout=60)
     assert process.exitcode == 143
