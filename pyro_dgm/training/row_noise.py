@@ -109,7 +109,7 @@ class RowNoise(TorchFunctionMode):
             key = _mixed(key + _signed(_GOLDEN) * (rows + 1)).unsqueeze(1)
         bits = _mixed(key + _signed(_GOLDEN) * (rest + 1))
         if where is None:
-            return bits.reshape(*shape).to(device)
+            return bits.reshape(tuple(shape)).to(device)
         others = [size for d, size in enumerate(shape) if d != where]
         return bits.reshape(count, *others).movedim(0, where).to(device)
 

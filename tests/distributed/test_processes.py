@@ -1,36 +1,14 @@
 """Two processes under the launchers: the same weights as one, and an end to every fault."""
 
-import os
-import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
 
-from tests.distributed.job import numbers, train
-from tests.training.families import FAMILIES
+from tests.distributed.job import OBJECTIVES, numbers, train
+from tests.distributed.launching import launched, launched_on_two_nodes
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
-
-
-def launched(launcher, folder, what, seconds=180):
-    """Run the job on two processes; return what it was and how many seconds it took."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    torchrun = ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", port]
-    accelerate = ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--main_process_port", port]
-    accelerate += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    chosen = {"torchrun": [*torchrun, "-m"], "accelerate": [*accelerate, "-m"]}[launcher]
-    command = [sys.executable, "-m", *chosen, "tests.distributed.job", str(folder), what]
-    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    start = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT, timeout=seconds)
-    return done, time.monotonic() - start
 
 
 def seconds_since_the_fault(folder):
@@ -41,11 +19,23 @@ def seconds_since_the_fault(folder):
 def test_two_processes_train_what_one_does(launcher, tmp_path):
     done, _ = launched(launcher, tmp_path, "weights")
     assert done.returncode == 0, done.stderr[-2000:]
-    for family in FAMILIES:
+    for family in OBJECTIVES:
         for dtype, bar in ((torch.float64, 1e-9), (torch.float32, 1e-6)):
             both = torch.load(tmp_path / f"{family}-{dtype}.pt", weights_only=True)
             for one, two in zip(numbers(train(family, dtype)), both, strict=True):
                 torch.testing.assert_close(two, one, rtol=0, atol=bar)
+    accumulated = torch.load(tmp_path / "accumulated.pt", weights_only=True)
+    for one, two in zip(numbers(train("vae", torch.float64)), accumulated, strict=True):
+        torch.testing.assert_close(two, one, rtol=0, atol=1e-9)
+
+
+def test_a_process_killed_on_one_of_two_nodes_is_started_anew_and_the_run_goes_on(tmp_path):
+    nodes = launched_on_two_nodes(tmp_path, "killed once")
+    assert [node.returncode for node in nodes] == [0, 0], [node.stderr[-2000:] for node in nodes]
+    assert (tmp_path / "killed").exists()
+    resumed = torch.load(tmp_path / "resumed.pt", weights_only=True)
+    for one, two in zip(numbers(train("vae", torch.float64)), resumed, strict=True):
+        torch.testing.assert_close(two, one, rtol=0, atol=1e-9)
 
 
 def test_a_job_that_was_left_is_resumed_to_the_same_weights(tmp_path):

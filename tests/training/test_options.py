@@ -99,6 +99,16 @@ def test_row_noise_is_uniform_and_normal_and_uncorrelated():
         assert all(abs(float(torch.corrcoef(torch.stack(pair))[0, 1])) < bar for pair in pairs)
 
 
+def test_what_has_no_rows_is_drawn_alike_for_all_parts_of_a_batch():
+    noise, drawn = RowNoise(3), []
+    for part in (torch.arange(4), torch.arange(4, 9)):
+        noise.begin(0, part)
+        with noise:
+            drawn.append((torch.randn(()), torch.rand(3), torch.normal(torch.zeros(()), torch.ones(()))))
+    for one, two in zip(*drawn, strict=True):
+        assert torch.equal(one, two)
+
+
 def test_what_cannot_be_drawn_by_rows_is_refused():
     noise = RowNoise(seed=1)
     with pytest.raises(NotImplementedError, match="row_noise=False"), noise:
