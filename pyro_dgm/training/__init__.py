@@ -10,6 +10,7 @@ from pyro_dgm.training.fitting import fit
 from pyro_dgm.training.history import History
 from pyro_dgm.training.logs import CSVLog, TensorBoardLog
 from pyro_dgm.training.ranks import Ranks, start_processes
+from pyro_dgm.training.schedules import warm_up
 
 __all__ = [
     "AverageWeights",
@@ -33,4 +34,5 @@ __all__ = [
     "read_extra",
     "save",
     "start_processes",
+    "warm_up",
 ]

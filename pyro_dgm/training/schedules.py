@@ -7,7 +7,16 @@ from collections.abc import Callable
 
 from pyro_dgm.errors import UnknownNameError
 
-__all__ = ["SCHEDULES", "Schedule", "as_schedule", "constant_then_linear", "cosine", "one_cycle"]
+__all__ = [
+    "SCHEDULES",
+    "Schedule",
+    "as_schedule",
+    "constant_then_linear",
+    "cosine",
+    "one_cycle",
+    "warm_up",
+    "warm_up_cosine",
+]
 
 Schedule = Callable[[float], float]
 
@@ -49,10 +58,44 @@ def constant_then_linear(done: float, *, start: float = 0.5) -> float:
     return min(1.0, (1 - done) / (1 - start))
 
 
+def warm_up(then: Schedule | None = None, *, share: float = 0.05) -> Schedule:
+    """Return a schedule that rises from near 0 along a line, and then is another one.
+
+    Args:
+        then: The schedule of what remains of training; constant by default.
+        share: The share of training in which the rate rises, in (0, 1).
+
+    Example:
+        >>> rising = warm_up(cosine, share=0.2)
+        >>> [round(rising(done), 3) for done in (0.0, 0.1, 0.2, 0.6, 1.0)]
+        [0.005, 0.5, 1.0, 0.5, 0.0]
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"share must be between 0 and 1, but is {share}. A twentieth is 0.05.")
+
+    def rising(done: float) -> float:
+        if done < share:
+            return max(done / share, 0.005)  # a first step of nothing would be wasted
+        return 1.0 if then is None else then((done - share) / (1 - share))
+
+    return rising
+
+
+def warm_up_cosine(done: float) -> float:
+    """Rise for a twentieth of training, then fall along half a cosine.
+
+    Example:
+        >>> [round(warm_up_cosine(done), 3) for done in (0.025, 0.05, 0.525, 1.0)]
+        [0.5, 1.0, 0.5, 0.0]
+    """
+    return warm_up(cosine)(done)
+
+
 SCHEDULES: dict[str, Schedule] = {
     "constant-then-linear": constant_then_linear,
     "cosine": cosine,
     "one-cycle": one_cycle,
+    "warm-up-cosine": warm_up_cosine,
 }
 
 

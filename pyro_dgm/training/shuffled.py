@@ -66,10 +66,10 @@ class Shuffled:
 
     @classmethod
     def of_dataset(cls, dataset: Dataset[Any], batch_size: int, seed: int, like: Tensor) -> Shuffled:
-        """Batches of a map-style torch data set, read in this process."""
+        """Batches of a map-style torch data set, read in this process; pictures become numbers in [0, 1]."""
 
         def pick(index: Tensor) -> Any:
-            return default_collate([dataset[i] for i in index.tolist()])
+            return default_collate([_without_pictures(dataset[i]) for i in index.tolist()])
 
         size = len(dataset)  # type: ignore[arg-type]
         return cls(pick, size, batch_size, seed, like)
@@ -112,3 +112,14 @@ class Shuffled:
         """The batch of the rows of these numbers."""
         batch = as_batch_like(self.pick(index), self.like)
         return Batch(batch.x, batch.context, index, self.size)
+
+
+def _without_pictures(item: Any) -> Any:
+    """What a data set of torchvision without a transform gives, with tensors ``(C, H, W)`` for pictures."""
+    first = item[0] if isinstance(item, tuple | list) and item else item
+    if not (hasattr(first, "getbands") and hasattr(first, "tobytes")):
+        return item
+    from torchvision.transforms.functional import to_tensor
+
+    picture: Tensor = to_tensor(first)
+    return picture if first is item else (picture, *item[1:])

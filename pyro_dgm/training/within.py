@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -12,6 +12,8 @@ from pyro_dgm.training.half_products import HalfProducts
 from pyro_dgm.training.row_noise import RowNoise
 
 __all__ = ["Within"]
+
+_NOTHING = nullcontext()
 
 
 class Within:
@@ -26,12 +28,14 @@ class Within:
         self.products = None if half is None else HalfProducts(half)
         self.noise = None if noise_seed is None else RowNoise(noise_seed)
 
-    @contextmanager
-    def of(self, step: int, batch: Batch) -> Iterator[None]:
+    def of(self, step: int, batch: Batch) -> AbstractContextManager[None]:
         """The context for the loss of a batch at a step."""
         if self.products is None and self.noise is None:
-            yield
-            return
+            return _NOTHING
+        return self._both(step, batch)
+
+    @contextmanager
+    def _both(self, step: int, batch: Batch) -> Iterator[None]:
         if self.noise is not None:
             rows = torch.arange(len(batch.x)) if batch.index is None else batch.index
             self.noise.begin(step, rows)
