@@ -7,16 +7,15 @@ import re
 import shutil
 import warnings
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pyro_dgm.errors import CheckpointError, OutputError
 from pyro_dgm.training.atomic import alone_in, check_writable, sync_folder
-from pyro_dgm.training.checkpoint import check_architecture, parse_tensors, save, tensors_of, write_run
+from pyro_dgm.training.checkpoint import check_architecture, parse_tensors, tensors_of, write_run
 from pyro_dgm.training.manifest import MANIFEST, Manifest, read_manifest, read_verified
 from pyro_dgm.training.state_tree import flatten, unflatten
 
@@ -56,13 +55,20 @@ class Checkpoints:
         """The complete checkpoint of the highest step, if there is one."""
         return latest_checkpoint(self.folder)
 
-    def write(self, step: int, model: nn.Module, state: Mapping[str, Any], config: Mapping[str, Any]) -> Path:
+    def write(
+        self, step: int, weights: Mapping[str, Tensor], state: Mapping[str, Any], config: Mapping[str, Any]
+    ) -> Path:
         """Write the checkpoint of a step, then remove those that are too many.
+
+        Args:
+            step: Number of updates made.
+            weights: The model's, by name.
+            state: Whatever else the run needs to go on.
+            config: What the run is.
 
         Raises:
             OutputError: If it cannot be written. What it left is removed; older checkpoints stay.
         """
-        weights = tensors_of(model)
         plain, tensors = flatten(state, weights)
         path = self.folder / f"step-{step:010d}"
         try:
@@ -76,12 +82,9 @@ class Checkpoints:
             _remove(old[1])
         return path
 
-    def write_best(
-        self, model: nn.Module, best_weights: AbstractContextManager[None], extra: Mapping[str, Any]
-    ) -> None:
+    def write_best(self, weights: Mapping[str, Tensor], extra: Mapping[str, Any]) -> None:
         """Write the best weights so far, as a saved run without state."""
-        with best_weights:
-            save(self.folder / "best", model, extra=extra)
+        write_run(self.folder / "best", {"weights": weights}, extra=extra)
 
     def clear(self) -> None:
         """Remove all checkpoints."""

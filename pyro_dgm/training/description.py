@@ -13,6 +13,7 @@ import pyro_dgm
 from pyro_dgm.training.batches import Source
 from pyro_dgm.training.callbacks import Callback
 from pyro_dgm.training.own_step import networks_of
+from pyro_dgm.training.parts import whole
 from pyro_dgm.training.ranks import Ranks
 
 __all__ = ["check_weights", "describe", "model_of"]
@@ -67,7 +68,7 @@ def _name(part: Any) -> str | None:
 def _digest(objective: Any) -> str:
     digest = hashlib.sha256()
     for network in networks_of(objective):
-        for name, tensor in network.state_dict().items():
+        for name, tensor in whole(network.state_dict()).items():
             digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from pyro_dgm.errors import TrainingDiverged
 from pyro_dgm.objectives.batch import Batch
+from pyro_dgm.training.parts import local_of, spread_like
 
-__all__ = ["LastGood", "all_finite", "diverged", "find_culprit", "first_bad_layer"]
+__all__ = ["LastGood", "all_finite", "bad_data", "diverged", "find_culprit", "first_bad_layer"]
 
 
 class LastGood:
@@ -23,29 +24,30 @@ class LastGood:
     """
 
     def __init__(self, tensors: Iterable[Tensor]) -> None:
-        self._tensors = [t.detach() for t in tensors]
-        self._copies = [t.clone() for t in self._tensors]
+        tensors = [t.detach() for t in tensors]
+        self._copies = [t.clone() for t in tensors]
+        self._here, self._kept = [local_of(t) for t in tensors], [local_of(t) for t in self._copies]
 
     def keep(self) -> None:
         """Remember the tensors as they are now."""
-        if self._tensors:
-            torch._foreach_copy_(self._copies, self._tensors)
+        if self._here:
+            torch._foreach_copy_(self._kept, self._here)
 
     def restore(self) -> None:
         """Set the tensors to what was kept."""
-        if self._tensors:
-            torch._foreach_copy_(self._tensors, self._copies)
+        if self._here:
+            torch._foreach_copy_(self._here, self._kept)
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
         """Set the tensors to what was kept for the time of a block."""
-        now = [t.clone() for t in self._tensors]
+        now = [t.clone() for t in self._here]
         self.restore()
         try:
             yield
         finally:
             if now:
-                torch._foreach_copy_(self._tensors, now)
+                torch._foreach_copy_(self._here, now)
 
     @property
     def copies(self) -> list[Tensor]:
@@ -57,7 +59,7 @@ class LastGood:
         for own, other in zip(self._copies, copies, strict=True):
             if own.shape != other.shape:
                 raise ValueError(f"a kept tensor has shape {tuple(own.shape)}, not {tuple(other.shape)}")
-            own.copy_(other)
+            own.copy_(spread_like(other, own))
 
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:
@@ -65,13 +67,20 @@ def all_finite(tensors: Iterable[Tensor]) -> bool:
     return all(bool(t.detach().isfinite().all()) for t in tensors)
 
 
-def find_culprit(objective: Any, batch: Batch) -> str | None:
-    """Name what is not finite and comes first: data, a parameter, a Pyro site, or a layer's output."""
+def bad_data(batch: Batch) -> str | None:
+    """Name the first row of the batch that is not finite, if there is one."""
     for name, values in (("the data", batch.x), ("the context", batch.context)):
         if values is not None and not values.isfinite().all():
             row = int((~values.isfinite()).flatten(1).any(1).nonzero()[0])
             of_all = "" if batch.index is None else f", row {int(batch.index[row])} of the data"
             return f"{name}, row {row} of the batch{of_all}"
+    return None
+
+
+def find_culprit(objective: Any, batch: Batch) -> str | None:
+    """Name what is not finite and comes first: data, a parameter, a Pyro site, or a layer's output."""
+    if (where := bad_data(batch)) is not None:
+        return where
     if not isinstance(objective, nn.Module):
         return None
     for name, parameter in objective.named_parameters():

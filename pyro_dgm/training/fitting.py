@@ -28,6 +28,7 @@ from pyro_dgm.training.ranks import start_processes
 from pyro_dgm.training.resumable import Resumable
 from pyro_dgm.training.saver import Resume, Saver
 from pyro_dgm.training.schedules import Schedule, as_schedule
+from pyro_dgm.training.sharding import check_sharding, sharded
 from pyro_dgm.training.shared import shared
 from pyro_dgm.training.shuffled import Shuffled
 from pyro_dgm.training.signals import asked_to_stop, leave_if_terminated
@@ -66,6 +67,7 @@ def fit(
     compile: bool | str = False,
     device: str | torch.device | None = None,
     row_noise: bool = False,
+    shard: bool = False,
 ) -> History:
     """Train an objective on data.
 
@@ -96,8 +98,9 @@ def fit(
         lr: Learning rate of the default optimiser, fused Adam.
         optimizer: Another optimiser of the objective's parameters, a torch optimiser class, which is given
             ``lr``, or a function that makes one of a list of parameters.
-        schedule: ``"cosine"``, ``"one-cycle"``, ``"constant-then-linear"``, or a function from the
-            fraction of training done, in [0, 1], to a factor of the learning rate.
+        schedule: ``"cosine"``, ``"warm-up-cosine"``, ``"one-cycle"``, ``"constant-then-linear"``, or a
+            function from the fraction of training done, in [0, 1], to a factor of the learning rate, such as
+            :func:`warm_up`.
         clip: Largest global norm of the gradient, beyond which it is scaled down to it; None for no clipping.
         seed: Seed of the order of the rows and of all random numbers.
         validation: Held-out rows, or a pair with their context, on which the loss is measured at intervals.
@@ -122,6 +125,8 @@ def fit(
             the networks are. They stay there.
         row_noise: Draw noise from (seed, step, row) instead of one stream: it is then the same on one process
             or many, and with or without ``accumulate``.
+        shard: On many processes, let each hold only its part of the weights, gradients and moments while
+            training; for models too large otherwise. At the end all have the whole weights.
 
     Returns:
         The :class:`History` of the run.
@@ -146,12 +151,15 @@ def fit(
     """
     objective, schedule = as_objective(objective), as_schedule(schedule)
     seed, batch_size = _seed(seed), positive_int("batch_size", batch_size)
+    ranks = start_processes()  # each process has a device of its own then
     place(objective, device)
-    like, ranks = tensor_like(objective, data), start_processes()
+    like = tensor_like(objective, data)
     source = as_source(data, batch_size, seed, like)
     _check_rows(source, row_noise)
     budget = Budget.of(steps, epochs, max_time, source.steps_per_epoch)
     called = _callbacks(callbacks, average, objective)
+    if shard:
+        check_sharding(objective, optimizer, called)
     if validation is not None:
         interval = _interval(source, budget) if validate_every is None else validate_every
         rows, averages = max(batch_size, 1000), _averages(called, average)
@@ -191,46 +199,49 @@ def fit(
                 precision=precision,
                 row_noise=row_noise,
                 processes=ranks.size,
+                shard=shard,
             )
             if ranks.many or checkpoint is not None
             else {}
         )
         check_weights(objective, ranks, facts)
-        learner = learner_of(
-            objective,
-            optimizer,
-            lr=lr,
-            clip=clip,
-            accumulate=accumulate,
-            precision=precision,
-            noise_seed=seed if row_noise else None,
-            ranks=ranks,
-        )
-        source, saver = shared(source, ranks), None
-        if checkpoint is not None:
-            saver = Saver(
-                checkpoint,
-                model_of(objective),
-                Resumable(learner, source, called, devices, ranks),
-                facts,
-                every=None if every is None else positive_int("every", every),
-                keep=positive_int("keep", keep),
-                resume=resume,
+        with sharded(objective, ranks, shard):
+            learner = learner_of(
+                objective,
+                optimizer,
+                lr=lr,
+                clip=clip,
+                accumulate=accumulate,
+                precision=precision,
+                noise_seed=seed if row_noise else None,
+                ranks=ranks,
+                shard=shard,
             )
-        loop = Loop(
-            learner,
-            source,
-            budget,
-            schedule=schedule,
-            callbacks=called,
-            aside=partial(own_random_state, derived_seed(seed, 1, 1), devices),
-            log_every=positive_int("log_every", log_every),
-            saver=saver,
-            asked=asked,
-            after_first=partial(check_weights, objective, ranks),
-            agree=ranks.agree,
-        )
-        loop.run(state, Progress(budget.steps, progress and ranks.first))
+            source, saver = shared(source, ranks), None
+            if checkpoint is not None:
+                saver = Saver(
+                    checkpoint,
+                    model_of(objective),
+                    Resumable(learner, source, called, devices, ranks),
+                    facts,
+                    every=None if every is None else positive_int("every", every),
+                    keep=positive_int("keep", keep),
+                    resume=resume,
+                )
+            loop = Loop(
+                learner,
+                source,
+                budget,
+                schedule=schedule,
+                callbacks=called,
+                aside=partial(own_random_state, derived_seed(seed, 1, 1), devices),
+                log_every=positive_int("log_every", log_every),
+                saver=saver,
+                asked=asked,
+                after_first=partial(check_weights, objective, ranks),
+                agree=ranks.agree,
+            )
+            loop.run(state, Progress(budget.steps, progress and ranks.first))
     leave_if_terminated(state.history.stopped)
     return state.history
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NoReturn, Protocol
 
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch.optim import Adam, Optimizer
 from pyro_dgm.objectives.batch import Batch
 from pyro_dgm.training.divergence import LastGood, all_finite, diverged, find_culprit
 from pyro_dgm.training.first_step import first_loss
+from pyro_dgm.training.parts import local_of
 from pyro_dgm.training.ranks import Ranks, part_of
 from pyro_dgm.training.within import Within
 
@@ -77,7 +78,7 @@ class GradientStep:
         self._lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
         self._weights = LastGood(self.parameters)
         self._buffers = LastGood(objective.buffers())
-        self._loss, self._checked = self.ranks.wrap(objective), False
+        self._loss, self._checked = self._wrapped(objective), False
 
     def step(self, step: int, batch: Batch) -> dict[str, float]:
         """Make one update and return loss, gradient norm, learning rate and the objective's terms.
@@ -110,25 +111,42 @@ class GradientStep:
         if self.accumulate == 1:
             return self._backward_part(step, batch, 1.0)
         values: dict[str, float] = {}
-        parts = min(self.accumulate, len(batch.x))
+        # processes with fewer rows than parts still take part in each of them
+        parts = self.accumulate if self.ranks.many else min(self.accumulate, len(batch.x))
         for number in range(parts):
             part, share = part_of(batch, number, parts)
-            with nullcontext() if number == parts - 1 else self.ranks.unsynchronised(self._loss):
+            with nullcontext() if number == parts - 1 else self._unsynchronised():
                 for name, value in self._backward_part(step, part, share).items():
-                    values[name] = values.get(name, 0.0) + share * value
+                    values[name] = values.get(name, 0.0) + value
         return values
 
     def _backward_part(self, step: int, part: Batch, share: float) -> dict[str, float]:
+        """Add the gradients of a part of the batch, and return its share of the loss and of its terms."""
         with self.within.of(step, part):
             loss = self._loss(part) if self._checked else first_loss(self._loss, part)
             self._checked = True
             values = {"loss": loss.item(), **_terms_of(self.objective)}
+            if share != 1.0:
+                values = {name: share * value if share else 0.0 for name, value in values.items()}
             if self.ranks.many:
                 values = self.ranks.mean(values)
             if not math.isfinite(values["loss"]):
                 self._stop(step, part, values["loss"], f"the loss is {values['loss']}")
-            (loss if share == 1.0 else share * loss).backward()
+            factor = self._factor(share)
+            (loss if factor == 1.0 else factor * loss).backward()
         return values
+
+    def _wrapped(self, objective: nn.Module) -> nn.Module:
+        """The module whose gradients are those of the batch of all processes."""
+        return self.ranks.wrap(objective)
+
+    def _unsynchronised(self) -> AbstractContextManager[None]:
+        """A block in which gradients are added up on this process alone."""
+        return self.ranks.unsynchronised(self._loss)
+
+    def _factor(self, share: float) -> float:
+        """What the loss of a part with this share of the batch's rows is multiplied with."""
+        return share
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of objective and optimiser."""
@@ -142,17 +160,34 @@ class GradientStep:
 
     def _clipped_norm(self, step: int, batch: Batch, loss: float) -> float:
         grads = [p.grad for p in self.parameters if p.grad is not None]
-        total = get_total_norm(grads)
+        total = self._norm_of(grads)
         norm = total.item()
         if not math.isfinite(norm):
-            if not all_finite(grads):
+            if not self._all_finite(grads):
                 self._stop(step, batch, loss, f"the gradient is not finite, though the loss is {loss}")
             # Each entry is finite and only the sum of their squares is not.
-            total = get_total_norm([g.double() for g in grads])
+            total = self._norm_of([g.double() for g in grads])
             norm = total.item()
         if self.clip is not None and norm > self.clip:
-            clip_grads_with_norm_(self.parameters, self.clip, total)
+            self._scale_to_clip(total)
         return norm
+
+    def _norm_of(self, gradients: list[Tensor]) -> Tensor:
+        """The global norm of gradients."""
+        return get_total_norm(gradients)
+
+    def _scale_to_clip(self, total: Tensor) -> None:
+        """Scale all gradients, whose norm is ``total``, down to the largest that is allowed."""
+        assert self.clip is not None
+        clip_grads_with_norm_(self.parameters, self.clip, total)
+
+    def _all_finite(self, tensors: Iterable[Tensor]) -> bool:
+        """Whether all entries are finite."""
+        return all_finite(tensors)
+
+    def _find_culprit(self, batch: Batch) -> str | None:
+        """What is not finite and comes first."""
+        return find_culprit(self.objective, batch)
 
     def _stop(self, step: int, batch: Batch, loss: float, what: str) -> NoReturn:
         where = None
@@ -160,12 +195,12 @@ class GradientStep:
             bad = [
                 name
                 for name, p in self.objective.named_parameters()
-                if p.grad is not None and not all_finite([p.grad])
+                if p.grad is not None and not self._all_finite([p.grad])
             ]
             where = f"the gradient of parameter {bad[0]!r}, of {len(bad)} such" if bad else None
-        where = where or find_culprit(self.objective, batch)
+        where = where or self._find_culprit(batch)
         self._buffers.restore()
-        if not all_finite(self.parameters):
+        if not self._all_finite(self.parameters):
             self._weights.restore()
         self.optimizer.zero_grad()
         lr = self.optimizer.param_groups[0]["lr"]
@@ -186,7 +221,7 @@ def trainable_parameters(objective: nn.Module) -> list[nn.Parameter]:
             "Unfreeze it with .requires_grad_(True) or flow.unfreeze(), and make networks attributes."
         )
     for name, parameter in named:
-        if not all_finite([parameter]):
+        if not all_finite([local_of(parameter)]):
             raise ValueError(f"parameter {name!r} is not finite before the first step. Initialise it anew.")
     return [parameter for _, parameter in named]
 

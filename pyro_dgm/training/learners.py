@@ -10,6 +10,7 @@ from pyro_dgm.training.half_products import check_precision
 from pyro_dgm.training.objective import steps_itself
 from pyro_dgm.training.own_step import OwnStep, networks_of
 from pyro_dgm.training.ranks import Ranks
+from pyro_dgm.training.sharded_step import ShardedStep
 from pyro_dgm.training.within import Within
 
 __all__ = ["DEFAULT_CLIP", "DEFAULT_LR", "learner_of"]
@@ -27,6 +28,7 @@ def learner_of(
     precision: str,
     noise_seed: int | None,
     ranks: Ranks,
+    shard: bool = False,
 ) -> Learner:
     """Return what makes the updates of an objective.
 
@@ -37,7 +39,8 @@ def learner_of(
     accumulate = positive_int("accumulate", accumulate)
     within = Within(check_precision(precision, networks_of(objective)), noise_seed)
     if not steps_itself(objective):
-        return GradientStep(objective, optimizer, lr, clip, accumulate=accumulate, within=within, ranks=ranks)
+        kind = ShardedStep if shard and ranks.many else GradientStep
+        return kind(objective, optimizer, lr, clip, accumulate=accumulate, within=within, ranks=ranks)
     if optimizer is not None or lr != DEFAULT_LR or clip not in (None, DEFAULT_CLIP) or accumulate != 1:
         raise ValueError(
             f"{type(objective).__name__} steps itself, with optimisers of its own: give optimizer, lr and "

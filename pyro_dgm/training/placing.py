@@ -13,7 +13,7 @@ from torch import nn
 
 from pyro_dgm.training.own_step import networks_of
 
-__all__ = ["compiled", "place"]
+__all__ = ["compiled", "outermost_plain", "place"]
 
 
 def place(objective: Any, device: str | torch.device | None) -> None:
@@ -62,7 +62,7 @@ def compiled(objective: Any, backend: bool | str) -> Iterator[None]:
     if backend is False:
         yield
         return
-    networks = [part for network in networks_of(objective) for part in _outermost_plain(network)]
+    networks = [part for network in networks_of(objective) for part in outermost_plain(network)]
     for part in networks:
         part.compile(backend="inductor" if backend is True else backend)
     try:
@@ -75,10 +75,11 @@ def compiled(objective: Any, backend: bool | str) -> Iterator[None]:
             part._compiled_call_impl = None
 
 
-def _outermost_plain(module: nn.Module) -> Iterator[nn.Module]:
+def outermost_plain(module: nn.Module) -> Iterator[nn.Module]:
+    """The networks below models and guides: plain modules without any Pyro module in them."""
     for child in module.children():
         pyros = any(isinstance(part, PyroModule) for part in child.modules())
         if pyros or isinstance(child, nn.ModuleList | nn.ModuleDict):
-            yield from _outermost_plain(child)
+            yield from outermost_plain(child)
         else:
             yield child

@@ -38,7 +38,10 @@ def start_processes(timeout: float = DEFAULT_TIMEOUT) -> Ranks:
     if not dist.is_initialized():
         from accelerate import PartialState
 
-        PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(seconds=timeout))
+        waiting, on_cpu = timedelta(seconds=timeout), not torch.cuda.is_available()
+        if not on_cpu:  # numbers are compared on the CPU, where NCCL alone could not send them
+            dist.init_process_group("cpu:gloo,cuda:nccl", timeout=waiting)
+        PartialState(cpu=on_cpu, timeout=waiting)  # which also chooses the device of this process
     return Ranks(dist.get_rank(), dist.get_world_size())
 
 

@@ -12,7 +12,9 @@ from torch import nn
 
 from pyro_dgm.errors import CheckpointError, OutputError
 from pyro_dgm.training.callbacks import FitState
+from pyro_dgm.training.checkpoint import tensors_of
 from pyro_dgm.training.checkpoints import Checkpoints, read_checkpoint
+from pyro_dgm.training.parts import whole
 from pyro_dgm.training.resumable import Resumable
 from pyro_dgm.training.validation import Validation
 
@@ -21,7 +23,7 @@ __all__ = ["Resume", "Saver"]
 Resume = bool | Literal["force"]
 # What must be as it was for a run to go on, and what may change with a warning.
 _FIXED = ("objective", "data", "seed", "batch_size", "optimizer", "average", "callbacks", "row_noise")
-_FREE = ("lr", "clip", "schedule", "steps", "accumulate", "precision", "threads", "processes")
+_FREE = ("lr", "clip", "schedule", "steps", "accumulate", "precision", "threads", "processes", "shard")
 _SECONDS, _SHARE = 30.0, 20.0
 
 
@@ -119,10 +121,10 @@ class Saver:
         self._took = self._last - start
 
     def _write(self, state: FitState) -> None:
-        content = self.run.state_dict(state)
+        content = whole({"weights": tensors_of(self.model), "state": self.run.state_dict(state)})
         if self.run.ranks.first:
-            self.checkpoints.write(state.step, self.model, content, self.config)
-            self.save_best(state)
+            self.checkpoints.write(state.step, content["weights"], content["state"], self.config)
+        self.save_best(state)
         self.run.ranks.barrier()
 
     def save_best(self, state: FitState) -> None:
@@ -131,16 +133,20 @@ class Saver:
         Raises:
             OutputError: If they cannot be written.
         """
-        if not self.run.ranks.first:
-            return
         watching = [c for c in self.run.callbacks if isinstance(c, Validation) and c.keep_best]
-        if watching and _best(state) not in (self._saved_best, -1):
-            extra = {"step": state.history.best_step, "validation_loss": state.history.best_loss}
-            self.checkpoints.write_best(self.model, watching[0].best_weights(), extra)
-            self._saved_best = _best(state)
+        new = bool(watching) and _best(state) not in (self._saved_best, -1)
+        if not self.run.ranks.any_of([new])[0]:
+            return
+        with watching[0].best_weights():
+            weights = whole(tensors_of(self.model))
+            if self.run.ranks.first:
+                extra = {"step": state.history.best_step, "validation_loss": state.history.best_loss}
+                self.checkpoints.write_best(weights, extra)
+        self._saved_best = _best(state)
 
     def _compare(self, saved: Mapping[str, Any], path: str) -> None:
         """Refuse what would silently be another run; warn of what may be meant."""
+        saved = {"shard": False, **saved}
 
         def differing(names: tuple[str, ...]) -> list[str]:
             return [
