@@ -55,6 +55,8 @@ class Check:
     @property
     def figure_text(self) -> str:
         """The figure as printed, with its error."""
+        if math.isnan(self.figure) and self.verdict != "FAIL":
+            return "missing"
         text = f"{self.figure:.5g}" if self.key != "mass" else f"{self.figure:.6g}"
         return text if self.error is None else f"{text} ± {self.error:.1g}"
 

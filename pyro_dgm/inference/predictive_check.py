@@ -44,6 +44,15 @@ class PredictiveCheck:
             for (name, drawn), seen in zip(self.replicated.items(), self.observed.values(), strict=True)
         }
 
+    @property
+    def sentence(self) -> str:
+        """The verdict in plain words: which statistics are outside of the central 98 % of those drawn."""
+        odd = {name: p for name, p in self.p_values.items() if not 0.01 <= p <= 0.99}
+        if not odd:
+            return "In these statistics the data look like those of the model."
+        found = "; ".join(f"{name} is too {'large' if p < 0.5 else 'small'}" for name, p in odd.items())
+        return f"The data are not like those of the model: their {found}."
+
     def __str__(self) -> str:
         width = max(map(len, self.observed))
         lines = [f"{'statistic'.ljust(width)}  data      drawn (5%, 50%, 95%)          p"]
@@ -52,7 +61,7 @@ class PredictiveCheck:
             low, middle, high = self.replicated[name].quantile(levels).tolist()
             drawn = f"{low:<8.4g}  {middle:<8.4g}  {high:<8.4g}"
             lines.append(f"{name.ljust(width)}  {self.observed[name]:<8.4g}  {drawn}  {p:.3f}")
-        return "\n".join(lines)
+        return "\n".join([*lines, self.sentence])
 
 
 def predictive_check(

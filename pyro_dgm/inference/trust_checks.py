@@ -19,6 +19,8 @@ from pyro_dgm.metrics import importance_log_likelihood
 
 __all__ = ["draw_checks", "left_out_check", "row_checks"]
 
+_AGREE, _ROWS = "good < 1.01, bad > 1.05", "good < 0.01, bad > 0.1"
+_TAIL = "good < 0.5, usable < 0.7"
 _NEEDED = 100  # independent draws, with which a mean is known to a tenth of a standard deviation
 
 
@@ -26,10 +28,11 @@ def draw_checks(drawn: PosteriorDraws) -> Iterator[Check]:
     """Judge draws by their weights if they have any, and by their chains if not."""
     if drawn.importance is not None:
         yield from _of_weights(drawn.importance)
-    else:
-        need = "needs a guide with its model, or importance draws"
+        return
+    if drawn.shape[0] < 2 and drawn.diverging is None:  # no chains of MCMC: draws from somewhere
+        need = "needs weights: give the guide with its model, or importance draws, instead of its draws"
         yield _missing("k_hat", "k-hat of the weights", need, "whether the draws miss part of the posterior")
-        yield from _of_chains(drawn)
+    yield from _of_chains(drawn)
 
 
 def _of_weights(drawn: ImportanceDraws) -> Iterator[Check]:
@@ -37,9 +40,10 @@ def _of_weights(drawn: ImportanceDraws) -> Iterator[Check]:
     k, size = found.k.item(), len(drawn.log_weights)
     yield _tail(k, size)
     ess = found.effective_sample_size.item()
-    yield _at_least("ess", "effective draws", ess, f"of {size} draws, after smoothing")
+    note = f"independent draws that the {size} weighted ones are worth"
+    yield _at_least("ess", "effective draws", ess, note)
     gap = drawn.log_evidence - drawn.elbo
-    note = f"nats: weighted evidence {drawn.log_evidence:.3f}, ELBO {drawn.elbo:.3f}"
+    note = f"nats, 0 for an exact guide: evidence {drawn.log_evidence:.3f}, ELBO {drawn.elbo:.3f}"
     yield Check("gap", "evidence above the ELBO", gap, "", "no limit", note=note)
     if drawn.samples and k <= 0.7:
         yield _shift(drawn, found.log_weights.exp())
@@ -51,13 +55,13 @@ def _tail(k: float, size: int) -> Check:
     finding = (
         f"k-hat is {k:.2f}"
         if k <= 0.5
-        else f"k-hat is {k:.2f}, so use the importance-corrected means"
+        else f"k-hat is {k:.2f}, so take means corrected by the weights, as importance_draws gives them"
         if k <= 0.7
-        else f"k-hat is {k:.2f}, so it misses part of the posterior and weights cannot mend it"
+        else f"k-hat is {k:.2f}: it misses part of the posterior, which weights cannot mend; train longer, "
+        "give it a richer flow, or run NUTS"
     )
-    return Check(
-        "k_hat", "k-hat of the weights", k, "< 0.5, 0.7", verdict, note=f"{size} draws", finding=finding
-    )
+    note = f"how heavy the tail of the {size} weights p(x, z) / q(z) is"
+    return Check("k_hat", "k-hat of the weights", k, _TAIL, verdict, note=note, finding=finding)
 
 
 def _shift(drawn: ImportanceDraws, weights: Tensor) -> Check:
@@ -93,11 +97,17 @@ def _of_chains(drawn: PosteriorDraws) -> Iterator[Check]:
         r_hat = split_gelman_rubin(values, chain_dim=0, sample_dim=1).max().item()
         verdict: Verdict = "pass" if r_hat < 1.01 else "not decided" if r_hat < 1.05 else "FAIL"
         finding = f"R-hat is {r_hat:.3f}" + (
-            "" if r_hat < 1.01 else ", so the chains have not met: run longer"
+            "" if r_hat < 1.01 else ", so the chains have not met: run them longer"
         )
         note = f"worst entry, {chains} chains of {length}"
         yield Check(
-            "r_hat", "R-hat of the chains", r_hat, "< 1.01, 1.05", verdict, note=note, finding=finding
+            "r_hat",
+            "R-hat of the chains",
+            r_hat,
+            "good < 1.01, bad > 1.05",
+            verdict,
+            note=note,
+            finding=finding,
         )
     if length >= 4 and values.shape[-1]:
         ess = effective_sample_size(values, chain_dim=0, sample_dim=1).min().item()
@@ -105,7 +115,8 @@ def _of_chains(drawn: PosteriorDraws) -> Iterator[Check]:
     if drawn.diverging is not None:
         count = int(drawn.diverging.sum())
         bad: Verdict = "FAIL" if count else "pass"
-        finding = f"{count or 'no'} transitions diverged"
+        finding = f"{count} transitions diverged: a region was left out; reparameterise, or try neutra"
+        finding = finding if count else "no transition diverged"
         yield Check("divergences", "divergent transitions", count, "0", bad, finding=finding)
 
 
@@ -114,6 +125,8 @@ def left_out_check(drawn: PosteriorDraws, program: Program | None) -> Check:
     title, lacks = "left-out data (LOO)", "how well it predicts"
     if program is None:
         return _missing("loo", title, "needs the model and its data: trust(posterior, model, *args)", lacks)
+    if not program.observed:
+        return _missing("loo", title, "needs data, but the model observes nothing: condition it first", lacks)
     if not any(program.batch_shape(name).numel() > 1 for name in program.observed):
         return _missing("loo", title, "needs data that the model scores one by one, in a plate", lacks)
     raw = drawn.importance
@@ -152,9 +165,11 @@ def row_checks(
     k, rows = found.k_hat, len(found.k_hat)
     bad = (k > 0.7).double().mean().item()
     verdict: Verdict = "pass" if bad <= 0.01 else "not decided" if bad <= 0.1 else "FAIL"
-    finding = f"k-hat is above 0.7 in {bad:.1%} of the rows"
+    finding = f"k-hat is above 0.7 in {bad:.1%} of the rows" + (
+        "" if verdict == "pass" else ": there the guide misses part of the posterior, and the bound is loose"
+    )
     note = f"{rows} rows, {num_samples} draws each; median k-hat {k.median().item():.2f}"
-    yield Check("k_hat", "rows with k-hat > 0.7", bad, "< 0.01, 0.1", verdict, note=note, finding=finding)
+    yield Check("k_hat", "rows with k-hat > 0.7", bad, _ROWS, verdict, note=note, finding=finding)
     middle, least = found.ess.median().item(), found.ess.min().item()
     yield _at_least("ess", "effective draws of a row", middle, f"median; least {least:.1f} of {num_samples}")
     spread = found.standard_error
@@ -169,4 +184,6 @@ def _at_least(key: str, title: str, figure: float, note: str) -> Check:
 
 
 def _missing(key: str, title: str, need: str, finding: str) -> Check:
-    return Check(key, title, float("nan"), "", "not decided", note=need, finding=finding)
+    # Without left-out data a posterior can be judged all the same: they are about the model.
+    verdict: Verdict = "no limit" if key == "loo" else "not decided"
+    return Check(key, title, float("nan"), "", verdict, note=need, finding=finding)

@@ -39,7 +39,7 @@ class TrustReport:
     @property
     def missing(self) -> list[Check]:
         """The checks that could not be made."""
-        return [check for check in self.checks if check.verdict == "not decided" and math.isnan(check.figure)]
+        return [check for check in self.checks if check.verdict != "FAIL" and math.isnan(check.figure)]
 
     @property
     def trusted(self) -> bool:
@@ -69,4 +69,4 @@ class TrustReport:
 
 
 def _joined(checks: Sequence[Check]) -> str:
-    return "; ".join(dict.fromkeys(check.finding or check.title for check in checks))
+    return "; ".join(dict.fromkeys(check.finding.rstrip(".") or check.title for check in checks))

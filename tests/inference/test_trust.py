@@ -87,7 +87,8 @@ def test_guide_that_misses_the_posterior_is_told_so():
     with pyro.validation_enabled(False):
         found = trust(lambda: pyro.sample("z", dist.Uniform(2.0, 3.0)), far)
     assert not found.trusted
-    assert "density zero" in found.sentence
+    words = "every draw of the guide has density zero under the model: the guide misses the posterior"
+    assert found.sentence == f"Do not trust it: {words}."
 
 
 def test_one_chain_and_absent_models_are_named_as_missing():
@@ -97,13 +98,23 @@ def test_one_chain_and_absent_models_are_named_as_missing():
     assert "two chains" in found["r_hat"].note
     assert "needs the model" in found["loo"].note
     assert not found.trusted
+    assert "Not known: whether the draws miss part of the posterior; whether chains agree" in found.sentence
+    assert str(found).count("missing") == 3
 
 
 def test_model_without_data_one_by_one_has_no_leave_one_out():
     def lump():
         pyro.sample("z", dist.Normal(torch.tensor(0.0).double(), 1.0))
 
-    assert "one by one" in trust(lump, lump)["loo"].note
+    def lump_of_data():
+        lump()
+        pyro.sample("x", dist.Normal(torch.zeros(5).double(), 1.0).to_event(1), obs=torch.ones(5).double())
+
+    assert "the model observes nothing" in trust(lump, lump)["loo"].note
+    found = trust(lump, lump_of_data)
+    assert "one by one" in found["loo"].note
+    assert [check.key for check in found.missing] == ["loo"]
+    assert found.trusted  # that is a question about the model
 
 
 def test_chains_that_agree_pass_and_chains_apart_fail():
@@ -119,6 +130,7 @@ def test_chains_that_agree_pass_and_chains_apart_fail():
 
     together, apart = trust(Chains(0.0)), trust(Chains(3.0))
     assert together["r_hat"].verdict == "pass"
+    assert together.trusted
     assert apart["r_hat"].verdict == "FAIL"
     assert "have not met" in apart.sentence
 
@@ -153,6 +165,20 @@ def test_rows_of_a_vae_have_weights_of_their_own(factor, verdict):
         assert found["evidence"].figure == pytest.approx(exact, abs=1e-3)
 
 
+def test_rows_are_judged_in_bounded_memory():
+    class Watched(nn.Module):
+        largest = 0
+
+        def forward(self, z):
+            type(self).largest = max(self.largest, z.numel() // z.shape[-1])
+            return z
+
+    vae = VAE(Watched(), 3, likelihood=lambda out: dist.Normal(out, 1.0).to_event(1))
+    found = trust(AmortizedNormal(LinearEncoder(1.0)), vae, torch.randn(300, 3), num_samples=100, chunk=1000)
+    assert "300 rows" in found["k_hat"].note
+    assert Watched.largest <= 1000
+
+
 def test_verdict_is_one_table_in_text_and_html():
     found = trust(guide_of(0.5), model)
     assert str(found).startswith("Can this guide be trusted?")
@@ -168,7 +194,8 @@ def test_predictive_p_value_of_the_mean_is_that_of_the_normal_predictive():
     )
     wrong = predictive_check({"z": torch.full((500,), 5.0).double()}, model, statistics={"top": torch.max})
     assert wrong.p_values == {"top": 1.0}
-    assert "top" in str(wrong)
+    assert str(wrong).endswith("The data are not like those of the model: their top is too small.")
+    assert found.sentence.startswith("In these statistics the data look like")
 
 
 def test_predictive_check_says_which_site_it_needs():
