@@ -15,7 +15,8 @@ def tail_index(log_weights: Tensor) -> Tensor:
 
     Above 0.7 the weights' tail is so heavy that a mean of them cannot be trusted, nor its standard error;
     below 0.5 their variance is finite. The fit is that of Zhang and Stephens with the weak prior of
-    Pareto-smoothed importance sampling.
+    Pareto-smoothed importance sampling. The tail holds the largest fifth of the draws and at most
+    :math:`3 \sqrt{S}` of them, rounded up, as in ArviZ 0.23 (1.x rounds down).
 
     Args:
         log_weights: Of shape ``(S, n)``: ``S`` draws for each of ``n`` rows.
@@ -38,7 +39,7 @@ def tail_index(log_weights: Tensor) -> Tensor:
         True
     """
     size = len(log_weights)
-    count = min(size // 5, math.ceil(3 * math.sqrt(size)))
+    count = math.ceil(min(size / 5, 3 * math.sqrt(size)))
     if count < 5:
         return log_weights.new_full(log_weights.shape[1:], math.inf, dtype=torch.double)
     log_weights = log_weights.double()

@@ -7,6 +7,7 @@ import torch
 from pyro.ops.stats import fit_generalized_pareto
 from torch.testing import assert_close
 
+from pyro_dgm.diagnostics.arviz_lines import smoothed_weights
 from pyro_dgm.metrics.tail_index import tail_index
 
 
@@ -37,3 +38,11 @@ def test_equal_weights_have_no_tail_and_a_single_one_an_infinite_index():
 
 def test_few_samples_have_no_index_to_trust():
     assert tail_index(torch.randn(20, 2)).isposinf().all()
+
+
+# Where the tail is of one size in both lines of ArviZ: 1.x rounds 3 sqrt(S) down, 0.23 up.
+@pytest.mark.parametrize("size", [30, 100, 400, 2500])
+def test_index_of_each_row_is_that_of_arviz(size):
+    log_weights = torch.randn(size, 4).double() * torch.tensor([0.1, 0.5, 1.0, 3.0])
+    expected = [smoothed_weights(row.numpy())[1] for row in log_weights.T]
+    assert tail_index(log_weights).tolist() == pytest.approx(expected, abs=1e-6)
