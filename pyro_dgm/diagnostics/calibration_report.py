@@ -90,7 +90,12 @@ class Calibration:
         """The verdict in plain words."""
         if self.calibrated:
             return f"Nothing speaks against these posteriors: the ranks of {len(self.ranks)} truths are even."
-        return "These posteriors are wrong: " + "; ".join(self._fault(i) for i in self._bad()) + "."
+        return "These posteriors are wrong: " + "; ".join(self.faults.values()) + "."
+
+    @property
+    def faults(self) -> dict[str, str]:
+        """What is wrong, in words, with each quantity whose ranks are uneven."""
+        return {self.names[i]: self._fault(i) for i in self._bad()}
 
     def __str__(self) -> str:
         width = max(map(len, self.names))

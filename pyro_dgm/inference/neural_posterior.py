@@ -11,11 +11,11 @@ from pyro.distributions import Delta
 from pyro.distributions.util import sum_rightmost
 from torch import Size, Tensor
 
-from pyro_dgm.errors import DataError, ShapeError
+from pyro_dgm.errors import ShapeError
 from pyro_dgm.flows import Flow, Given
 from pyro_dgm.inference.flow_prior import FlowPrior
 from pyro_dgm.inference.program import Program
-from pyro_dgm.inference.site_vector import SiteVector
+from pyro_dgm.inference.simulations import Simulations
 from pyro_dgm.models.generative_model import seeded
 from pyro_dgm.training import History
 
@@ -30,20 +30,18 @@ class NeuralPosterior:
 
     Args:
         flow: The conditional flow over the latents' unbounded vector, given the data's vector.
-        layout: Where each latent site is in its vector.
+        simulations: What it was learned from, with the layouts of latents and data.
         program: The simulator, whose sites and plates the guide repeats.
-        observed: Names of the observed sites, in their order in the context.
         history: The history of training.
     """
 
-    def __init__(
-        self, flow: Flow, layout: SiteVector, program: Program, observed: tuple[str, ...], history: History
-    ) -> None:
-        self.flow, self.layout, self.history = flow, layout, history
-        self.observed: dict[str, Size] = {name: program.shape(name) for name in observed}
+    def __init__(self, flow: Flow, simulations: Simulations, program: Program, history: History) -> None:
+        self.flow, self.history = flow, history
+        self.layout, self.observed = simulations.layout, simulations.observed
+        self._left_out = simulations.left_out
         nodes = program.trace.nodes
-        self._event_dims = {name: nodes[name]["fn"].event_dim for name in layout.shapes}
-        stacks = {name: nodes[name]["cond_indep_stack"] for name in layout.shapes}
+        self._event_dims = {name: nodes[name]["fn"].event_dim for name in self.layout.shapes}
+        stacks = {name: nodes[name]["cond_indep_stack"] for name in self.layout.shapes}
         self._plates = {name: [f for f in stack if f.vectorized] for name, stack in stacks.items()}
 
     def context(self, data: Tensor | Mapping[str, Tensor]) -> Tensor:
@@ -53,23 +51,7 @@ class NeuralPosterior:
             ShapeError: If a value has not the shape that the simulator gives it.
             DataError: If an observed site is missing, or a value not finite.
         """
-        named = data if isinstance(data, Mapping) else dict.fromkeys(list(self.observed)[:1], data)
-        missing = [name for name in self.observed if name not in named]
-        if missing:
-            raise DataError(f"data are missing for the observed site {missing[0]!r}: give them by name.")
-        parts = []
-        for name, shape in self.observed.items():
-            value, dims = torch.as_tensor(named[name]), len(shape)
-            lead = value.shape[: value.dim() - dims]
-            if len(lead) > 1 or value.shape[len(lead) :] != shape:
-                raise ShapeError(
-                    f"data at {name!r} need shape {tuple(shape)}, or (n, *{tuple(shape)}) for many data "
-                    f"sets, but have {tuple(value.shape)}."
-                )
-            if not value.isfinite().all():
-                raise DataError(f"the data at {name!r} are not finite.")
-            parts.append(value.reshape(*lead, -1))
-        return torch.cat(parts, -1).to(self.flow.origin)
+        return self.observed.pack(data).to(self.flow.origin)
 
     @torch.no_grad()
     def sample(
@@ -103,7 +85,15 @@ class NeuralPosterior:
 
         With it :func:`~pyro_dgm.inference.importance_draws`, ``independence_metropolis`` and
         :func:`~pyro_dgm.inference.trust` correct and judge the posterior, where the model has a density.
+
+        Raises:
+            NotImplementedError: If latent sites were left out: the model then has no density of the others.
         """
+        if self._left_out:
+            raise NotImplementedError(
+                f"this posterior leaves out the latent site {self._left_out[0]!r}, and the model has no "
+                "density of the others alone: a guide needs them all. Learn it without latent=."
+            )
         flow = Given(self.flow, self._single(data)).freeze()
 
         def guide(*args: Any, **kwargs: Any) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from pyro_dgm.errors import DataError, UnknownNameError
 from pyro_dgm.flows import Embedded, Flow, NeuralSpline, Whitened
 from pyro_dgm.inference.neural_posterior import NeuralPosterior
 from pyro_dgm.inference.program import Program
-from pyro_dgm.inference.site_vector import SiteVector
+from pyro_dgm.inference.simulations import Simulations
 from pyro_dgm.models import NormalizingFlow
 from pyro_dgm.models.generative_model import seeded
 from pyro_dgm.training import fit
+from pyro_dgm.training.schedules import Schedule
 
 __all__ = ["neural_posterior"]
 
@@ -24,15 +24,19 @@ def neural_posterior(
     simulator: Callable[..., Any],
     *args: Any,
     observed: str | Sequence[str],
+    latent: str | Sequence[str] | None = None,
+    simulations: Mapping[str, Tensor] | None = None,
     num_simulations: int = 10_000,
     flow: Callable[[int, int], Flow] | None = None,
     embedding: nn.Module | None = None,
     context_dim: int | None = None,
     held_out: float = 0.1,
-    epochs: int = 500,
-    patience: int = 20,
+    epochs: int | None = None,
+    patience: int | None = None,
     batch_size: int = 200,
-    lr: float = 1e-3,
+    lr: float = 6e-3,
+    schedule: str | Schedule | None = "one-cycle",
+    average: float | None = 0.995,
     seed: int = 0,
     chunk: int = 1000,
     vectorize: bool = True,
@@ -50,18 +54,24 @@ def neural_posterior(
     Args:
         simulator: A Pyro model that samples latents and data.
         *args: Its arguments.
-        observed: Name, or names, of the sites that will be data, sampled or deterministic. All other
-            sampled sites are latents.
-        num_simulations: Number of runs of the simulator to learn from.
+        observed: Name, or names, of the sites that will be data, sampled or deterministic.
+        latent: Name, or names, of the sites whose posterior is wanted; all other sampled ones by default.
+            Those left out, such as noise inside the simulator, are averaged over.
+        simulations: Values ``(n, *site)`` of all these sites from runs made before; the simulator is then
+            run once only, to see its sites.
+        num_simulations: Number of runs of the simulator to learn from, where they are still to be made.
         flow: ``flow(dim, context_dim)`` returns the conditional flow over unbounded vectors; splines with
             affine tails by default.
         embedding: A network that summarises the data, laid side by side as standardised vectors ``(n, C)``.
         context_dim: Size of its summaries, if there is one.
-        held_out: Share of the simulations that decides when to stop.
-        epochs: Most passes over the simulations.
-        patience: Passes without a new best on the held-out part after which training stops.
+        held_out: Share of the simulations that decides which weights are best.
+        epochs: Passes over the simulations; by default as many as make 2 500 updates, and at least 20.
+        patience: Passes without a new best on the held-out part after which training stops early; None to go
+            on to the end of the schedule.
         batch_size: Rows of each batch.
-        lr: Learning rate.
+        lr: Largest learning rate.
+        schedule: How it rises and falls: see :func:`~pyro_dgm.training.fit`.
+        average: Decay of the running average of the weights that is kept; None for the weights themselves.
         seed: Seed of the simulations, of the weights and of training; the global random state is left alone.
         chunk: Simulations made at a time.
         vectorize: Whether the simulator may run once for many draws.
@@ -70,6 +80,7 @@ def neural_posterior(
 
     Raises:
         UnknownNameError: If the simulator has no such site.
+        ShapeError: If simulations made before do not have the shapes of their sites.
         DataError: If there are too few simulations, or values are not finite, discrete or outside supports.
 
     Reference:
@@ -88,49 +99,31 @@ def neural_posterior(
         >>> posterior.sample(torch.tensor(0.5), 7)["z"].shape
         torch.Size([7])
     """
-    names = (observed,) if isinstance(observed, str) else tuple(observed)
-    if num_simulations < 20:
-        raise DataError(f"a flow needs 20 simulations or more, but num_simulations is {num_simulations}.")
     if (embedding is None) != (context_dim is None):
         raise TypeError("embedding= and context_dim=, the size of its summaries, go together.")
     with seeded(seed):
         program = Program(simulator, *args, chunk=chunk, vectorize=vectorize)
-        known = [*program.latent, *program.observed, *program.deterministic]
-        for name in names:
-            if name not in known:
-                raise UnknownNameError.of("observed site", name, known)
-        latent = [name for name in program.latent if name not in names]
-        drawn = program.simulate(num_simulations, [*latent, *names])
-        supports = {name: program.trace.nodes[name]["fn"].support for name in latent}
-        layout = SiteVector.of({name: drawn[name] for name in latent}, supports)
-        rows = layout.pack({name: drawn[name] for name in latent})
-        data = torch.cat([drawn[name].reshape(len(rows), -1) for name in names], -1).to(rows)
-        if not data.isfinite().all():
-            bad = int((~data.isfinite()).any(-1).sum())
-            raise DataError(f"{bad} of {len(data)} simulations gave data that are not finite.")
-        inner = (flow or _default)(layout.dim, context_dim or data.shape[1]).to(rows)
-        test = max(5, round(held_out * len(rows)))
-        whitened = Whitened.fitted_to(inner, rows[test:])
-        network = None if embedding is None else embedding.to(rows)
-        conditional = Embedded(whitened, *_standard(data[test:]), network)
+        made = Simulations.of(program, observed, latent, num=num_simulations, made=simulations)
+        train, test = made.split(held_out)
+        inner = (flow or _default)(made.layout.dim, context_dim or made.observed.dim).to(train.latents)
+        whitened = Whitened.fitted_to(inner, train.latents)
+        network = None if embedding is None else embedding.to(train.latents)
+        conditional = Embedded(whitened, *train.standard_data(), network)
     history = fit(
         NormalizingFlow(conditional),
-        (rows[test:], data[test:]),
-        epochs=epochs,
+        (train.latents, train.data),
+        epochs=epochs or max(20, math.ceil(2500 / math.ceil(len(train.latents) / batch_size))),
         lr=lr,
+        schedule=schedule,
+        average=average,
         batch_size=batch_size,
         seed=seed,
-        validation=(rows[:test], data[:test]),
+        validation=(test.latents, test.data),
         patience=patience,
         progress=progress,
         **fit_options,
     )
-    return NeuralPosterior(conditional.freeze(), layout, program, names, history)
-
-
-def _standard(data: Tensor) -> tuple[Tensor, Tensor]:
-    loc, scale = data.mean(0), data.std(0)
-    return loc, torch.where(scale > 1e-6 * (1 + loc.abs()), scale, torch.ones_like(scale))
+    return NeuralPosterior(conditional.freeze(), made, program, history)
 
 
 def _default(dim: int, context_dim: int) -> Flow:

@@ -2,7 +2,7 @@
 
 from pyro_dgm.nets.burda import burda_decoder, burda_encoder
 from pyro_dgm.nets.concatsquash_velocity import ConcatSquashVelocity
-from pyro_dgm.nets.conditional import AuxiliaryCritic, ConditionalGenerator, ProjectionCritic
+from pyro_dgm.nets.conditional import AuxiliaryCritic, ConditionalGenerator, JointCritic, ProjectionCritic
 from pyro_dgm.nets.conv_conditioner import ConvConditioner
 from pyro_dgm.nets.conv_critic import ConvCritic
 from pyro_dgm.nets.conv_decoder import ConvDecoder
@@ -39,6 +39,7 @@ __all__ = [
     "DCGANCritic",
     "DCGANGenerator",
     "ImageClassifier",
+    "JointCritic",
     "LayerParameters",
     "MLPCritic",
     "MLPDecoder",

@@ -1,10 +1,10 @@
-"""Generators and critics that are told a class."""
+"""Generators and critics that are told a class, or any other context."""
 
 from __future__ import annotations
 
 from torch import Tensor, cat, nn
 
-__all__ = ["AuxiliaryCritic", "ConditionalGenerator", "ProjectionCritic"]
+__all__ = ["AuxiliaryCritic", "ConditionalGenerator", "JointCritic", "ProjectionCritic"]
 
 
 class ConditionalGenerator(nn.Module):
@@ -32,6 +32,33 @@ class ConditionalGenerator(nn.Module):
     def forward(self, z: Tensor, context: Tensor) -> Tensor:
         """Return the rows of codes ``z``, given the context."""
         return self.network(cat((z, context.to(z)), dim=-1))  # type: ignore[no-any-return]
+
+
+class JointCritic(nn.Module):
+    """Scores a row with its context beside it: f(x, y) = network([x, y]), of any dependence between them.
+
+    Args:
+        network: Maps ``(n, row_dim + context_dim)`` to one number each, ``(n, 1)``.
+
+    Shape:
+        Rows ``(n, row_dim)`` and context ``(n, context_dim)``; scores ``(n,)``.
+
+    Reference:
+        Mirza and Osindero, Conditional Generative Adversarial Nets, 2014. https://arxiv.org/abs/1411.1784
+
+    Example:
+        >>> import torch
+        >>> JointCritic(nn.Linear(2 + 3, 1))(torch.randn(5, 2), torch.randn(5, 3)).shape
+        torch.Size([5])
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """Return one score for each pair."""
+        return self.network(cat((x, context.to(x)), dim=-1)).squeeze(-1)  # type: ignore[no-any-return]
 
 
 class ProjectionCritic(nn.Module):
