@@ -38,7 +38,7 @@ from pyro_dgm.training import FitState, fit, start_processes
 from pyro_dgm.training.parts import local_of
 
 RESULT = Path(__file__).parent / "results" / "scaling.md"
-HIDDEN, BATCHES, ROWS, WARM, STEPS = (64, 256, 768), (128, 1024), 4096, 4, 24
+HIDDEN, BATCHES, ROWS, WARM, STEPS = (64, 256, 768), (128, 1024), 4096, 4, 16
 NETWORKS = {"10 Gbit/s": 1.25e9, "100 Gbit/s": 1.25e10}
 
 

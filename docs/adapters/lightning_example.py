@@ -79,7 +79,7 @@ def wgan() -> Game:
     critic = nn.Sequential(nn.Linear(2, 32), nn.Tanh(), nn.Linear(32, 1), nn.Flatten(0))
     model, adam = (
         ImplicitGenerator(generator, latent_dim=2),
-        partial(torch.optim.Adam, lr=5e-3, betas=(0.5, 0.9)),
+        partial(torch.optim.Adam, lr=1e-2, betas=(0.5, 0.9)),
     )
     game = Adversarial(
         model,

@@ -13,7 +13,7 @@ from ray.train.torch import TorchTrainer, prepare_model
 from pyro_dgm.flows import RealNVP
 from pyro_dgm.models import NormalizingFlow
 from pyro_dgm.objectives import ELBO
-from pyro_dgm.training import fit, save
+from pyro_dgm.training import fit, read_extra, save
 
 ROWS = 500
 
@@ -41,9 +41,10 @@ def with_fit(config: dict) -> None:
         resume=True,
         progress=False,
     )
+    result = {"loss": float(history.losses[-1]), "workers": ray.train.get_context().get_world_size()}
     if ray.train.get_context().get_world_rank() == 0:
-        save(Path(config["folder"]) / "fit", loss.model)
-    ray.train.report({"loss": float(history.losses[-1]), "workers": ray.train.get_context().get_world_size()})
+        save(Path(config["folder"]) / "fit", loss.model, extra=result)
+    ray.train.report(result)
 
 
 def with_a_plain_loop(config: dict) -> None:
@@ -61,25 +62,25 @@ def with_a_plain_loop(config: dict) -> None:
         value = shared(data[own])
         value.backward()
         optimizer.step()
+    result = {"loss": value.item(), "workers": size}
     if rank == 0:
-        save(Path(config["folder"]) / "loop", loss.model)
-    ray.train.report({"loss": value.item(), "workers": size})
+        save(Path(config["folder"]) / "loop", loss.model, extra=result)
+    ray.train.report(result)
 
 
 def main(folder: str | Path, steps: int = 100) -> dict[str, dict]:
-    """Run both, with two workers each; return what they reported."""
+    """Run both, with two workers each; return what the first worker has saved beside the weights."""
     ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR")
     try:
-        reported = {}
         for name, train in {"fit": with_fit, "loop": with_a_plain_loop}.items():
             trainer = TorchTrainer(
                 train,
                 train_loop_config={"folder": str(folder), "steps": steps},
                 scaling_config=ScalingConfig(num_workers=2, use_gpu=False),
-                run_config=RunConfig(storage_path=str(folder), name=name),
+                run_config=RunConfig(storage_path=str(folder), name=f"ray-{name}"),
             )
-            reported[name] = trainer.fit().metrics
-        return reported
+            trainer.fit()
+        return {name: read_extra(Path(folder) / name) for name in ("fit", "loop")}
     finally:
         ray.shutdown()
 
