@@ -2,6 +2,7 @@
 
 from pyro_dgm.inference.adversarial_posterior import adversarial_posterior
 from pyro_dgm.inference.calibration_run import CalibrationRun
+from pyro_dgm.inference.check_guide import check_guide
 from pyro_dgm.inference.draws_of import PosteriorDraws, draws_of
 from pyro_dgm.inference.flow_from_samples import flow_from_samples
 from pyro_dgm.inference.flow_prior import FlowPrior
@@ -35,6 +36,7 @@ __all__ = [
     "SiteVector",
     "TrustReport",
     "adversarial_posterior",
+    "check_guide",
     "draws_of",
     "flow_from_samples",
     "importance_draws",

@@ -13,6 +13,7 @@ from pyro import poutine
 from torch import Tensor
 
 from pyro_dgm.errors import DataError
+from pyro_dgm.inference.check_guide import matched_sites
 from pyro_dgm.inference.site_shapes import latent_sites, plate_nesting
 
 __all__ = ["ImportanceDraws", "importance_draws"]
@@ -86,7 +87,9 @@ def importance_draws(
         **kwargs: Keyword arguments of both.
 
     Raises:
-        DataError: If no draw has a positive weight, or one's weight is NaN.
+        DataError: If the guide's sites are not the model's latent ones (see
+            :func:`~pyro_dgm.inference.check_guide`), no draw has a positive weight, or one's weight is NaN.
+        ShapeError: If a site of the guide has another shape.
 
     Example:
         >>> import pyro.distributions as dist
@@ -99,6 +102,7 @@ def importance_draws(
     """
     if num_samples < 1 or chunk < 1:
         raise ValueError(f"num_samples and chunk must be positive, but are {num_samples} and {chunk}.")
+    matched_sites(model, guide, args, kwargs)
     trace = poutine.trace(guide).get_trace(*args, **kwargs)
     prototype = poutine.trace(poutine.replay(model, trace=trace)).get_trace(*args, **kwargs)
     shapes = {name: site["value"].shape for name, site in latent_sites(prototype).items()}
