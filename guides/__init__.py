@@ -12,6 +12,7 @@ from pyro_dgm.guides.amortized_normal import AmortizedNormal
 from pyro_dgm.guides.auto_flow import AutoFlow
 from pyro_dgm.guides.dequantizers import UniformDequantizer, VariationalDequantizer
 from pyro_dgm.guides.empty import Empty
+from pyro_dgm.guides.global_and_local import GlobalAndLocal
 
 __all__ = [
     "AmortizedFlow",
@@ -19,6 +20,7 @@ __all__ = [
     "AmortizedNormal",
     "AutoFlow",
     "Empty",
+    "GlobalAndLocal",
     "UniformDequantizer",
     "VariationalDequantizer",
 ]

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pyro
+import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
@@ -34,7 +35,11 @@ class AmortizedGuide(NamedPyroModule):
         self.encoder, self.takes_context = encoder, takes_context
 
     def posterior(self, x: Tensor, context: Tensor | None = None) -> TorchDistribution:
-        """Return q(z | x), of batch shape ``(n,)`` and event shape ``(latent_dim,)``."""
+        """Return q(z | x), of batch shape ``(n,)`` and event shape ``(latent_dim,)``.
+
+        A guide that takes the context gives a posterior of batch shape ``(*sample, n)`` for contexts
+        ``(*sample, n, C)``.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define posterior(x, context)")
 
     def constant_log_prob(
@@ -55,8 +60,19 @@ class AmortizedGuide(NamedPyroModule):
         return log_prob
 
     def encoded(self, x: Tensor, context: Tensor | None = None) -> Any:
-        """What the encoder returns for the rows ``x``."""
-        return self.encoder(x, context) if self.takes_context else self.encoder(x)
+        """What the encoder returns for the rows ``x``, in one batch dimension for contexts of any number."""
+        if not self.takes_context:
+            return self.encoder(x)
+        batch = self.batch_of(x, context)
+        if context is None or len(batch) == 1:
+            return self.encoder(x, context)
+        return self.encoder(x.expand(*batch, *x.shape[1:]).flatten(0, len(batch) - 1), context.flatten(0, -2))
+
+    def batch_of(self, x: Tensor, context: Tensor | None = None) -> torch.Size:
+        """The batch shape of the posterior: ``(n,)``, or ``(*sample, n)`` for such a context."""
+        if self.takes_context and context is not None and context.dim() > 2:
+            return context.shape[:-1]
+        return x.shape[:1]
 
     def forward(
         self,

@@ -60,15 +60,17 @@ class AmortizedFlow(AmortizedGuide):
 
     def posterior(self, x: Tensor, context: Tensor | None = None) -> dist.TorchDistribution:
         """Return q(z | x), of batch shape ``(n,)`` and event shape ``(latent_dim,)``."""
-        flow, out = self.flow, self.encoded(x, context)
+        flow, out, batch = self.flow, self.encoded(x, context), self.batch_of(x, context)
         if isinstance(out, Tensor):
-            if out.dim() != 2 or len(out) != len(x):
+            if out.dim() != 2 or len(out) != batch.numel():
                 raise ShapeError(
                     f"the encoder of AmortizedFlow must return features of shape (n, {flow.context_dim}), "
                     f"but for {len(x)} rows it returned one of shape {tuple(out.shape)}."
                 )
-            return flow(out).expand(out.shape[:1])  # type: ignore[no-any-return]
-        loc, scale, *rest = location_and_scale(out, len(x), type(self).__name__)
+            return flow(out.view(*batch, -1)).expand(batch)  # type: ignore[no-any-return]
+        loc, scale, *rest = (
+            part.view(*batch, -1) for part in location_and_scale(out, batch.numel(), type(self).__name__)
+        )
         features = rest[0] if rest and flow.context_dim else None
         flow.check_context(features)
         base = dist.Normal(loc, scale).to_event(1)

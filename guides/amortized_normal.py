@@ -56,7 +56,8 @@ class AmortizedNormal(AmortizedGuide):
 
     def posterior(self, x: Tensor, context: Tensor | None = None) -> dist.TorchDistribution:
         """Return q(z | x), of batch shape ``(n,)`` and event shape ``(latent_dim,)``."""
-        return self._normal(self.encoded(x, context), len(x))
+        batch = self.batch_of(x, context)
+        return self._normal(self.encoded(x, context), batch)
 
     def constant_log_prob(
         self, posterior: dist.TorchDistribution, z: Tensor, x: Tensor, context: Tensor | None = None
@@ -72,10 +73,13 @@ class AmortizedNormal(AmortizedGuide):
         log_prob: Tensor = constant.log_prob(z)
         return log_prob
 
-    def _normal(self, out: object, rows: int) -> dist.TorchDistribution:
+    def _normal(self, out: object, batch: torch.Size) -> dist.TorchDistribution:
+        rows = batch.numel()
         loc, scale, *rest = location_and_scale(out, rows, type(self).__name__)
         if not self.full_covariance:
-            normal: dist.TorchDistribution = dist.Normal(loc, scale).to_event(1)
+            normal: dist.TorchDistribution = dist.Normal(
+                loc.view(*batch, -1), scale.view(*batch, -1)
+            ).to_event(1)
             return normal
         below = rest[0] if rest else loc.new_zeros(rows, 0)
         size = loc.shape[-1]
@@ -88,7 +92,8 @@ class AmortizedNormal(AmortizedGuide):
         row, column = torch.tril_indices(size, size, -1, device=loc.device)
         unit = torch.eye(size, dtype=loc.dtype, device=loc.device).repeat(rows, 1, 1)
         unit[:, row, column] = below
-        return dist.MultivariateNormal(loc, scale_tril=scale.unsqueeze(-1) * unit)
+        scale_tril = scale.unsqueeze(-1) * unit
+        return dist.MultivariateNormal(loc.view(*batch, -1), scale_tril=scale_tril.view(*batch, size, size))
 
 
 def location_and_scale(out: object, rows: int, name: str) -> tuple[Tensor, ...]:
