@@ -45,6 +45,7 @@ class InverseProblem(NamedPyroModule):
 
     Raises:
         DataError: If the noise is not positive, or operator and generator are on different devices.
+            When called, if y is on another device than the generator.
         ShapeError: When called, if y does not have the shape that the operator gives.
         TypeError: If the generator is none of these.
 
@@ -107,6 +108,11 @@ class InverseProblem(NamedPyroModule):
     def forward(self, y: Tensor | None = None, *, num: int = 1) -> Tensor:
         """Score observations ``y`` of shape ``(n, *observed)``, or draw ``num`` of them when y is None."""
         n = num if y is None else len(y)
+        if y is not None and y.device != self.device:
+            raise DataError(
+                f"the generator is on {self.device}, but y is on {y.device}: move one of them with "
+                ".to(device) first."
+            )
         with pyro.plate("data", n), unregistered():
             z = pyro.sample("z", self.prior())
             x = pyro.deterministic("x", self.generate(z), event_dim=self._event_dim)
@@ -118,6 +124,12 @@ class InverseProblem(NamedPyroModule):
                     "dimension of the problems on the left, for a single one too."
                 )
             return pyro.sample("y", p_y, obs=y)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the generator."""
+        tensors = (*self.generator.parameters(), *self.generator.buffers())
+        return tensors[0].device if tensors else torch.get_default_device()
 
     @property
     def _event_dim(self) -> int:

@@ -34,7 +34,7 @@ class Whitened(Flow):
 
     Raises:
         ShapeError: If location or scale are not of shape ``(D,)``.
-        DataError: If a scale is not positive, a value not finite, or the flow not unbounded.
+        DataError: If a scale is not positive, a value not finite, or the flow not over unbounded vectors.
 
     Example:
         >>> from pyro_dgm.flows import RealNVP
@@ -58,6 +58,11 @@ class Whitened(Flow):
             raise DataError(
                 f"Whitened takes a flow over unbounded vectors, but this one has the support "
                 f"{flow.outer.support}: whiten before the support, with flows.Composition(..., support=...)."
+            )
+        if flow.origin.dim() != 1 or hasattr(flow, "space"):
+            over = "angles" if hasattr(flow, "space") else f"images of shape {tuple(flow.event_shape)}"
+            raise DataError(
+                f"Whitened takes a flow over unbounded vectors, but a {type(flow).__name__} is over {over}."
             )
         self.flow = flow
         self.penalties = flow.penalties

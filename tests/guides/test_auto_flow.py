@@ -15,6 +15,9 @@ from torch.testing import assert_close
 from pyro_dgm.errors import DataError, ShapeError
 from pyro_dgm.flows import IAF, OTFlow, RealNVP
 from pyro_dgm.guides import AutoFlow
+from pyro_dgm.inference import importance_draws
+from tests.contract.cases import perturbed
+from tests.pyro.flows_of_the_library import FLOWS
 
 X = torch.tensor([[0.5, -0.6], [1.1, -0.2], [0.4, 0.1]], dtype=torch.double)
 COVARIANCE = torch.tensor([[1.0, 0.8], [0.8, 1.0]], dtype=torch.double)
@@ -103,6 +106,33 @@ def test_training_finds_the_posterior():
     draws = guide.sample_sites(20_000)["z"]
     assert_close(draws.mean(0), mean, rtol=0, atol=0.03)
     assert_close(draws.mT.cov(), covariance, rtol=0, atol=0.01)
+
+
+OVER_OTHER_SPACES = {"CircularSpline", "Glow", "NeuralSplineImage", "RealNVPImage"}
+CONSTRAINED = {name for name in FLOWS if name.endswith(("positive", "simplex", "interval", "ordered"))}
+UNBOUNDED = sorted(set(FLOWS) - OVER_OTHER_SPACES - CONSTRAINED)
+
+
+@pytest.mark.parametrize("name", UNBOUNDED)
+def test_every_flow_of_the_library_guides_and_its_weights_give_the_evidence(name):
+    guide = AutoFlow(conjugate_model, lambda _: perturbed(FLOWS[name](), 0.02).double())
+    guide()
+    # The affine map gives the flow's draws the posterior's mean, and 1.3 times its standard deviations.
+    mean, covariance = exact_posterior()
+    drawn = guide.flow.flow().sample((4000,))
+    root = torch.linalg.cholesky(covariance) @ torch.linalg.cholesky(drawn.mT.cov()).inverse()
+    guide.flow.affine.set(mean - 1.3 * root @ drawn.mean(0), 1.3 * root)
+    weights = importance_draws(conjugate_model, guide, num_samples=2000, chunk=2000).log_weights
+    weights = (weights - log_evidence()).exp()
+    error = weights.std() / math.sqrt(2000)
+    assert error < 0.05
+    assert abs(weights.mean() - 1) < 4 * error
+
+
+@pytest.mark.parametrize("name", sorted(OVER_OTHER_SPACES | CONSTRAINED))
+def test_flow_over_another_space_is_refused_before_any_step(name):
+    with pytest.raises(DataError, match="unbounded"):
+        AutoFlow(conjugate_model, lambda _: FLOWS[name]())()
 
 
 def constrained_model():

@@ -4,10 +4,11 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro.ops.stats import effective_sample_size
 from torch.testing import assert_close
 
 from pyro_dgm.errors import DataError
-from pyro_dgm.flows import RealNVP
+from pyro_dgm.flows import NeuralSpline, RealNVP
 from pyro_dgm.guides import AutoFlow
 from pyro_dgm.inference import neutra, nuts
 
@@ -40,6 +41,28 @@ def test_samples_have_the_posterior_though_the_guide_has_not():
     error = (variance.std() / run.effective_samples**0.5).item()
     assert variance.mean().item() == pytest.approx(EXACT_MEAN, abs=4 * error)
     assert run.per_second > 0
+
+
+@pytest.mark.slow
+def test_tails_beyond_the_box_of_a_spline_are_reached():
+    """z ~ Student's t with 3 degrees of freedom, seen through splines that act on [-2, 2] alone."""
+
+    def heavy():
+        pyro.sample("z", dist.StudentT(3.0))
+
+    guide = AutoFlow(
+        heavy, lambda d: NeuralSpline(d, num_layers=2, hidden_dims=(4,), bound=2.0), init_scale=1.0
+    )
+    guide()
+    with torch.no_grad():
+        for p in guide.flow.flow.parameters():
+            p.add_(0.2 * torch.randn_like(p))
+    run = neutra(heavy, guide, num_samples=1000, warmup_steps=200, seed=0)
+    z = run.samples["z"].double()
+    beyond = (z.abs() > 5.8409).double()  # one in a hundred
+    ess = effective_sample_size(beyond[None], chain_dim=0, sample_dim=1).item()
+    assert abs(beyond.mean().item() - 0.01) < 3 * (0.01 / min(ess, 1000)) ** 0.5
+    assert beyond.mean() > 0.002
 
 
 def test_samples_come_back_in_the_coordinates_of_the_model():

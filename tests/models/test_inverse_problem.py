@@ -4,13 +4,14 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from pyro.infer import MCMC, NUTS
+from pyro.infer import MCMC, NUTS, SVI, Trace_ELBO
 from torch import nn
 from torch.testing import assert_close
 
 from pyro_dgm.errors import DataError, ShapeError
 from pyro_dgm.flows import RealNVP, Whitened
-from pyro_dgm.inference import map_estimate
+from pyro_dgm.guides import AutoFlow
+from pyro_dgm.inference import importance_draws, map_estimate
 from pyro_dgm.models import VAE, ImplicitGenerator, InverseProblem, NormalizingFlow
 
 W = torch.tensor([[1.0, 0.5], [-0.3, 0.8], [0.2, -1.0]])
@@ -79,6 +80,26 @@ def test_nuts_finds_the_exact_posterior():
     assert ((z.mean(0) - mean).abs() < 5 * (covariance.diagonal() / 80).sqrt()).all()
 
 
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_flow_guide_finds_the_exact_posterior_and_the_evidence(kind):
+    problem, y = problem_of(kind), torch.tensor([[0.5, -1.0]])
+    guide = AutoFlow(problem, lambda d: RealNVP(d, num_layers=2, hidden_dims=(4,)), stick_the_landing=True)
+    svi = SVI(
+        problem,
+        guide,
+        pyro.optim.ClippedAdam({"lr": 0.02, "lrd": 0.97}),
+        Trace_ELBO(4, vectorize_particles=True, max_plate_nesting=1),
+    )
+    for _ in range(150):
+        svi.step(y)
+    mean, covariance = exact_posterior(y)
+    z = guide.sample_sites(20_000)["z"][:, 0]
+    assert_close(z.mean(0), mean[0], atol=0.05, rtol=0)
+    assert_close(z.mT.cov(), covariance, atol=0.03, rtol=0)
+    drawn = importance_draws(problem, guide, y, num_samples=1000)
+    assert drawn.log_evidence == pytest.approx(log_evidence(y).item(), abs=0.01)
+
+
 def test_flow_is_a_generator_and_so_is_its_model():
     flow = Whitened(RealNVP(3, num_layers=1), loc=BIAS)
     for generator in (flow, NormalizingFlow(flow)):
@@ -131,6 +152,15 @@ def test_plain_network_is_refused():
 
 
 def test_generator_on_another_device_is_refused():
-    operator = nn.Linear(3, 3, device="meta")
-    with pytest.raises(DataError, match="one device"):
-        InverseProblem(GENERATORS["gan"](), operator, noise=0.1)
+    for generator, operator, noise in (
+        (GENERATORS["gan"](), nn.Linear(3, 3, device="meta"), 0.1),
+        (GENERATORS["gan"]().to("meta"), nn.Linear(3, 3), 0.1),
+        (GENERATORS["gan"]().to("meta"), lambda x: x, torch.ones(3)),
+    ):
+        with pytest.raises(DataError, match="one device, but are on cpu, meta"):
+            InverseProblem(generator, operator, noise)
+
+
+def test_observation_on_another_device_is_refused():
+    with pytest.raises(DataError, match="generator is on cpu, but y is on meta"):
+        problem_of()(torch.zeros(1, 2, device="meta"))

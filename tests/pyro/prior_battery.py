@@ -1,0 +1,127 @@
+"""Every flow as the prior of a latent: its exact posterior, and what must find it."""
+
+import math
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.infer import MCMC, NUTS, SVI, Predictive, Trace_ELBO
+from pyro.infer.autoguide import AutoNormal
+from pyro.ops.stats import effective_sample_size
+
+from pyro_dgm.flows import CircularSpline
+from pyro_dgm.guides import AutoFlow
+from pyro_dgm.inference import importance_draws
+from tests.contract.cases import perturbed
+from tests.pyro.flows_of_the_library import FLOWS
+
+SPREAD = 0.5  # of the observations
+
+
+@contextmanager
+def double_precision() -> Iterator[None]:
+    """AutoGuides make their parameters in torch's default dtype."""
+    torch.set_default_dtype(torch.double)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float)
+
+
+def used_flow(name):
+    """The flow as after some use, frozen; and three noisy observations of a draw of it."""
+    torch.manual_seed(zlib.crc32(name.encode()))  # with one seed for all, all would be unlucky together
+    flow = perturbed(FLOWS[name]().double(), 0.2).freeze()
+    return flow, flow().sample() + SPREAD * torch.randn(3, *flow.event_shape).double()
+
+
+def model(flow, rows):
+    x = pyro.sample("x", flow())
+    noise = dist.Normal(x, SPREAD).to_event(len(flow.event_shape))
+    with pyro.plate("data", len(rows)):
+        pyro.sample("y", noise, obs=rows)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Moments of the entries of x, under prior and posterior, and the log-evidence."""
+
+    prior_mean: torch.Tensor
+    mean: torch.Tensor
+    sd: torch.Tensor
+    log_evidence: float
+
+
+@torch.no_grad()
+def truth(flow, rows):
+    """By quadrature over the latent, which needs the flow's forward pass alone: no density of it."""
+    size = flow.origin.numel()
+    angles = flow.circular if isinstance(flow, CircularSpline) else torch.zeros(size)
+    count = 401 if size == 2 else 33
+    ends = torch.where(angles > 0, math.pi, 6.5 * flow.base().stddev.flatten())
+    axes = [torch.linspace(-1, 1, count).double() * end for end in ends]
+    z = torch.cartesian_prod(*axes).view(-1, *flow.origin.shape)
+    cell = sum((axis[1] - axis[0]).log().item() for axis in axes)
+    x = torch.cat([flow.transform()(part) for part in z.split(50_000)]).flatten(1)
+    # The ends of an axis count half: at those of an angle there is mass.
+    edge = z.flatten(1).abs() >= ends * (1 - 1e-12)
+    log_prior = flow.base().log_prob(z) + cell - edge.sum(-1) * math.log(2)
+    log_joint = log_prior.clone()
+    for row in rows:
+        log_joint += dist.Normal(x, SPREAD).to_event(1).log_prob(row.flatten())
+    weights = log_joint.softmax(0)
+    mean = weights @ x
+    sd = (weights @ (x - mean).square()).sqrt()
+    return Truth(log_prior.softmax(0) @ x, mean, sd, log_joint.logsumexp(0).item())
+
+
+def nuts_deviations(flow, rows, exact, num_samples):
+    """How far posterior mean and sd by NUTS are from the truth, in standard errors; and the least ESS."""
+    mcmc = MCMC(
+        NUTS(model, max_tree_depth=6), num_samples=num_samples, warmup_steps=150, disable_progbar=True
+    )
+    mcmc.run(flow, rows)
+    x = mcmc.get_samples()["x"].flatten(1)
+    squares = (x - exact.mean).square()
+    ess, ess_of_squares = (
+        effective_sample_size(draws[None], chain_dim=0, sample_dim=1).clamp(1, num_samples)
+        for draws in (x, squares)
+    )
+    of_mean = (x.mean(0) - exact.mean).abs() / (x.std(0) / ess.sqrt())
+    # sd^2 is the mean of the squares, and the error of a root is that of its square over twice the root.
+    of_sd = (squares.mean(0).sqrt() - exact.sd).abs() / (
+        squares.std(0) / ess_of_squares.sqrt() / 2 / exact.sd
+    )
+    return of_mean.max().item(), of_sd.max().item(), ess.min().item()
+
+
+def guide_deviation(make, lr, flow, rows, exact, steps=200):
+    """The evidence by importance sampling against the truth, in standard errors; and the gap of the bound."""
+    pyro.clear_param_store()  # AutoNormal of any model keeps its parameters under the same names
+    guide = make(model)
+    schedule = pyro.optim.CosineAnnealingLR(
+        {"optimizer": torch.optim.Adam, "optim_args": {"lr": lr}, "T_max": steps}
+    )
+    svi = SVI(model, guide, schedule, Trace_ELBO(16, vectorize_particles=True, max_plate_nesting=1))
+    for _ in range(steps):
+        svi.step(flow, rows)
+        schedule.step()
+    drawn = importance_draws(model, guide, flow, rows, num_samples=20_000, chunk=5000)
+    ratio = (drawn.log_weights - exact.log_evidence).exp()
+    deviation = (ratio.mean() - 1).abs() / (ratio.std() / math.sqrt(len(ratio)))
+    return deviation.item(), exact.log_evidence - drawn.elbo
+
+
+def predictive_deviation(flow, exact, num=4000):
+    """The mean of the prior by parallel ``Predictive`` against the truth, in standard errors."""
+    drawn = Predictive(lambda: pyro.sample("x", flow()), num_samples=num, parallel=True)()["x"]
+    x = drawn.reshape(num, -1)
+    assert len(x.unique(dim=0)) == num
+    return ((x.mean(0) - exact.prior_mean).abs() / (x.std(0) / math.sqrt(num))).max().item()
+
+
+GUIDES = {"AutoNormal": (AutoNormal, 0.1), "AutoFlow": (AutoFlow, 0.005)}
