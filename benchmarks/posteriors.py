@@ -1,6 +1,8 @@
 """AutoFlow against Pyro's guides on known posteriors: ELBO, k-hat and errors at equal CPU time.
 
-python -m benchmarks.posteriors --seconds 15 --seeds 3
+Each run is recorded as it ends; runs for other posteriors, guides or seeds are added to those on record.
+
+python -m benchmarks.posteriors --seconds 10 --seeds 0 1 2
 """
 
 from __future__ import annotations
@@ -9,24 +11,25 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from statistics import mean
+from statistics import mean, pstdev
 from typing import Any
 
 import pyro
 import torch
-from pyro.infer import MCMC, NUTS, Trace_ELBO
+from pyro.infer import Trace_ELBO
 from pyro.infer.autoguide import AutoIAFNormal, AutoMultivariateNormal, AutoNormal
-from torch import Tensor
 
 from benchmarks.posterior_models import POSTERIORS, Posterior, Sites
 from pyro_dgm.diagnostics import psis
 from pyro_dgm.guides import AutoFlow
-from pyro_dgm.inference import importance_draws
+from pyro_dgm.inference import importance_draws, nuts
 from pyro_dgm.naming import unregistered
 
 Model = Callable[[], object]
+Run = dict[str, Any]
+Record = dict[str, Any]  # runs by posterior, guide and seed; moments of the posteriors; the settings
 GUIDES: dict[str, tuple[Callable[[Model], Any], float]] = {
     "AutoFlow": (AutoFlow, 5e-3),
     "AutoFlow, sticking": (lambda model: AutoFlow(model, stick_the_landing=True), 5e-3),
@@ -63,92 +66,118 @@ def trained(
     return guide, steps
 
 
-def reference(posterior: Posterior, samples: int) -> Sites:
-    """Draws of the posterior: exact ones, or long NUTS."""
+def reference(posterior: Posterior, samples: int) -> dict[str, Any]:
+    """Moments of the posterior: of exact draws, or of long NUTS."""
     torch.manual_seed(0)
     if posterior.exact is not None:
-        return posterior.exact(100_000)
-    kernel = NUTS(posterior.model, target_accept_prob=0.95, max_tree_depth=8)
-    mcmc = MCMC(kernel, num_samples=samples, warmup_steps=samples // 4, disable_progbar=True)
-    mcmc.run()
-    return mcmc.get_samples()
+        mean, sd = moments(posterior.exact(400_000), posterior.light)
+        return {"mean": mean, "sd": sd, "by": "400 000 exact draws"}
+    kernel = {"target_accept_prob": 0.9, "max_tree_depth": 7}
+    run = nuts(posterior.model, num_samples=samples, warmup_steps=samples // 4, seed=0, kernel_options=kernel)
+    mean, sd = moments(run.samples, posterior.light)
+    return {"mean": mean, "sd": sd, "by": f"NUTS, {samples} samples, least ESS {run.effective_samples:.0f}"}
 
 
-def moments(draws: Sites) -> tuple[Tensor, Tensor]:
-    flat = torch.cat([value.reshape(len(value), -1) for value in draws.values()], 1).double()
-    return flat.mean(0), flat.std(0)
+def moments(draws: Sites, sites: tuple[str, ...] = ()) -> tuple[list[float], list[float]]:
+    """Means and standard deviations of all entries of the sites, in their order by name."""
+    chosen = sorted(sites or draws)
+    flat = torch.cat([draws[name].reshape(len(draws[name]), -1) for name in chosen], 1).double()
+    return flat.mean(0).tolist(), flat.std(0).tolist()
 
 
-def assess(guide: Any, posterior: Posterior, exact: Sites) -> dict[str, float]:
+def assess(guide: Any, posterior: Posterior) -> Run:
     """What the guide is worth, from 20 000 draws."""
     torch.manual_seed(99)
     with pyro.validation_enabled(False):
         drawn = importance_draws(posterior.model, guide, num_samples=20_000, chunk=4000)
-    mu, sd = moments(exact)
-    own_mu, own_sd = moments({name: drawn.samples[name] for name in exact})
+    mean, sd = moments(drawn.samples, posterior.light)
     error = drawn.log_weights.std().item() / math.sqrt(len(drawn.log_weights))
-    return {
-        "elbo": drawn.elbo,
-        "elbo_error": error,
-        "k": psis(drawn.log_weights).k.item(),
-        "mean_error": ((own_mu - mu).abs() / sd).max().item(),
-        "sd_ratio_low": (own_sd / sd).min().item(),
-        "sd_ratio_high": (own_sd / sd).max().item(),
-    }
+    return {"elbo": drawn.elbo, "error": error, "k": psis(drawn.log_weights).k.item(), "mean": mean, "sd": sd}
 
 
-def table(results: dict[str, dict[str, list[dict[str, float]]]], seconds: float) -> str:
+def elbo_and_error(runs: list[Run]) -> tuple[float, float]:
+    """The mean over the seeds and its standard error: from seed to seed, and of each estimate."""
+    elbos = [run["elbo"] for run in runs]
+    spread = pstdev(elbos) ** 2 / max(1, len(runs) - 1)
+    return mean(elbos), math.sqrt(spread + mean(run["error"] ** 2 for run in runs) / len(runs))
+
+
+def cells(runs: list[Run], exact: dict[str, Any] | None) -> list[str]:
+    """ELBO, k-hat, error of means and ratio of sds over the seeds; and the steps."""
+    elbo, error = elbo_and_error(runs)
+    ks = [run["k"] for run in runs]
+    shown = [f"{elbo:.3f} ± {error:.3f}", f"{mean(ks):.2f} ({max(ks):.2f})"]
+    if exact is None:
+        return [*shown, "", "", f"{mean(run['steps'] for run in runs):.0f}"]
+    truth, sd = torch.tensor(exact["mean"]), torch.tensor(exact["sd"])
+    off = [((torch.tensor(run["mean"]) - truth).abs() / sd).max().item() for run in runs]
+    ratios = torch.stack([torch.tensor(run["sd"]) / sd for run in runs])
+    return [
+        *shown,
+        f"{mean(off):.2f}",
+        f"{ratios.min():.2f} to {ratios.max():.2f}",
+        f"{mean(run['steps'] for run in runs):.0f}",
+    ]
+
+
+def table(record: Record) -> str:
+    seeds = {len(by_seed) for guides in record["runs"].values() for by_seed in guides.values()}
     lines = [
-        f"Mean over the seeds after {seconds:g} CPU-seconds of training each. Mean error: the largest over "
-        "all coordinates, in posterior standard deviations; sd: least and largest ratio to the posterior's.",
+        f"Means over {' or '.join(map(str, sorted(seeds)))} seeds after {record['seconds']:g} CPU-seconds of "
+        f"training each, {PARTICLES} draws a step. ELBO: with its standard error, from seed to seed and of "
+        "each estimate. k-hat: with the worst in brackets. Mean error: the largest over all coordinates, in "
+        "posterior standard deviations; sd: least and largest ratio to the posterior's; for the funnel those "
+        f"of its neck alone. torch {torch.__version__}, pyro {pyro.__version__}.",
         "",
         "| posterior | guide | ELBO (nats) | k-hat | mean error | sd ratio | steps |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name, guides in results.items():
-        for guide, runs in guides.items():
-            m = {key: mean(run[key] for run in runs) for key in runs[0]}
-            spread = max(run["k"] for run in runs)
-            cells = [
-                name,
-                guide,
-                f"{m['elbo']:.3f} ± {m['elbo_error']:.3f}",
-                f"{m['k']:.2f} (worst {spread:.2f})",
-                f"{m['mean_error']:.2f}",
-                f"{m['sd_ratio_low']:.2f} to {m['sd_ratio_high']:.2f}",
-                f"{m['steps']:.0f}",
-            ]
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    for name in filter(record["runs"].get, POSTERIORS):
+        for guide in filter(record["runs"][name].get, GUIDES):
+            runs = list(record["runs"][name][guide].values())
+            lines.append(f"| {' | '.join([name, guide, *cells(runs, record['references'].get(name))])} |")
+    references = [f"{name}: {found['by']}" for name, found in record["references"].items()]
+    return "\n".join([*lines, "", f"References: {'; '.join(references)}."]) + "\n"
+
+
+def train_and_assess(options: argparse.Namespace, name: str, seed: int) -> Iterator[tuple[str, Run]]:
+    posterior = POSTERIORS[name]()
+    for guide_name in options.guides:
+        factory, lr = GUIDES[guide_name]
+        guide, steps = trained(factory, lr, posterior.model, options.seconds, seed)
+        yield guide_name, assess(guide, posterior) | {"steps": steps}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=15.0)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--nuts", type=int, default=4000, help="samples of the long NUTS runs")
-    parser.add_argument("--only", default="", help="posteriors whose name contains this")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
+    parser.add_argument("--nuts", type=int, default=2500, help="samples of the long NUTS runs; 0 for none")
+    parser.add_argument("--only", nargs="+", default=list(POSTERIORS), choices=list(POSTERIORS))
+    parser.add_argument("--guides", nargs="+", default=list(GUIDES), choices=list(GUIDES))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    results: dict[str, dict[str, list[dict[str, float]]]] = {}
-    for name, make in POSTERIORS.items():
-        if options.only not in name:
-            continue
-        posterior = make()
-        exact = reference(posterior, options.nuts)
-        results[name] = {guide: [] for guide in GUIDES}
-        for seed in range(options.seeds):
-            for guide_name, (factory, lr) in GUIDES.items():
-                guide, steps = trained(factory, lr, posterior.model, options.seconds, seed)
-                run = assess(guide, posterior, exact) | {"steps": float(steps), "seed": float(seed)}
-                results[name][guide_name].append(run)
-                print(name, guide_name, {key: round(value, 3) for key, value in run.items()}, flush=True)
-        options.out.mkdir(parents=True, exist_ok=True)
-        versions = {"torch": torch.__version__, "pyro": pyro.__version__}
-        content = {"seconds": options.seconds, "versions": versions, "results": results}
-        (options.out / "posteriors.json").write_text(json.dumps(content, indent=1))
-        (options.out / "posteriors.md").write_text(table(results, options.seconds))
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / "posteriors.json"
+    record: Record = json.loads(path.read_text()) if path.exists() else {"references": {}, "runs": {}}
+    record["seconds"] = options.seconds
+
+    def save() -> None:
+        path.write_text(json.dumps(record, indent=1))
+        (options.out / "posteriors.md").write_text(table(record))
+
+    for name in options.only if options.nuts else []:
+        if name not in record["references"]:
+            record["references"][name] = reference(POSTERIORS[name](), options.nuts)
+            save()
+    for seed in options.seeds:
+        for name in options.only:
+            for guide_name, run in train_and_assess(options, name, seed):
+                record["runs"].setdefault(name, {}).setdefault(guide_name, {})[str(seed)] = run
+                print(name, guide_name, seed, *cells([run], record["references"].get(name)), flush=True)
+                save()
+    save()
 
 
 if __name__ == "__main__":
