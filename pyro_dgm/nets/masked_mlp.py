@@ -119,16 +119,18 @@ class MaskedMLP(nn.Module):
         first = self.weights[0][:, order] if self.reverse else self.weights[0]
         solved = _Rows(self.input_dim, columns, value)
         seen = solved if self.feature is None else _Rows(self.input_dim, columns, value)
-        hidden = [_Rows(len(bias), columns, value) for bias in self.biases[:-1]]
-        last = self.weights[-1].view(self.num_parameters, self.input_dim, -1)
-        ends = self.biases[-1].view(self.num_parameters, self.input_dim, 1)
+        # A slice of a ParameterList would make new parameters, cut off from those of functional_call.
+        weights, biases = list(self.weights), list(self.biases)
+        hidden = [_Rows(len(bias), columns, value) for bias in biases[:-1]]
+        last = weights[-1].view(self.num_parameters, self.input_dim, -1)
+        ends = biases[-1].view(self.num_parameters, self.input_dim, 1)
         for position, coordinate in enumerate(order):
             below = seen
-            for k, (rows, weight) in enumerate(zip(hidden, [first, *self.weights[1:-1]], strict=True)):
+            for k, (rows, weight) in enumerate(zip(hidden, [first, *weights[1:-1]], strict=True)):
                 start, stop = self.starts[k][position], self.starts[k][position + 1]
                 if stop > start:
                     known = below.all()
-                    bias = self.biases[k][start:stop].unsqueeze(1)
+                    bias = biases[k][start:stop].unsqueeze(1)
                     h = torch.addmm(bias, weight[start:stop, : len(known)], known)
                     rows.add(self.activation(self._with_context(h, context, start, stop) if k == 0 else h))
                 below = rows

@@ -11,6 +11,8 @@ from pyro_dgm.errors import SolverFailed
 
 __all__ = ["increasing_root"]
 
+_BLIND_STEPS = 64  # doublings of a bracket where nobody may look at it: a reach of 1e19
+
 ValueAndSlope = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
@@ -56,7 +58,8 @@ def _bracketed_newton(function: ValueAndSlope, low: Tensor, high: Tensor, max_st
     s = 0.5 * (low + high)
     settled = torch.zeros_like(s, dtype=torch.bool)
     last, small = torch.full_like(s, torch.inf), torch.finfo(s.dtype).eps ** 0.6
-    for _ in range(max_steps):
+    # A compiled graph holds every step: as many as there are halvings in a double.
+    for _ in range(min(max_steps, 64) if torch.compiler.is_compiling() else max_steps):
         value, slope = function(s)
         low = torch.where(value <= 0, s, low)
         high = torch.where(value >= 0, s, high)
@@ -75,24 +78,31 @@ def _bracketed_newton(function: ValueAndSlope, low: Tensor, high: Tensor, max_st
     return s
 
 
-def _all(mask: Tensor) -> bool:
+def _all(mask: Tensor) -> bool | None:
+    """Whether all are true; None where no branch may look: under vmap, and in a compiled graph."""
+    if torch.compiler.is_compiling():
+        return None
     try:
         return bool(mask.all())
-    except RuntimeError:  # under torch.func.vmap no branch may depend on values: take every step
-        return False
+    except RuntimeError:
+        return None
 
 
 def _expanded(function: ValueAndSlope, low: Tensor, high: Tensor, max_steps: int) -> tuple[Tensor, Tensor]:
     width = (high - low).clamp(min=1.0)
-    for _ in range(max_steps):
+    for step in range(max_steps):
         at_low, at_high = function(low)[0], function(high)[0]
         short_low, short_high = at_low > 0, at_high < 0
-        if not (short_low | short_high).any():
+        enough = _all(~(short_low | short_high))
+        if enough:
             return low, high
+        if enough is None and step == _BLIND_STEPS:
+            # Nobody may look. A row that is still short has no root in reach: NaN, alone.
+            return torch.where(short_low, torch.nan, low), torch.where(short_high, torch.nan, high)
         low = torch.where(short_low, low - width, low)
         high = torch.where(short_high, high + width, high)
         width = 2 * width
-        if not (low.isfinite().all() and high.isfinite().all()):
+        if _all(low.isfinite() & high.isfinite()) is False:
             break
     raise SolverFailed(
         "no sign change found for the inverse of a monotone map: it is bounded, so that the value has no "

@@ -61,3 +61,54 @@ def test_hessians_of_torch_func_are_those_of_autograd(flow):
     with pyro.validation_enabled(False):
         hessian = torch.func.jacrev(torch.func.jacrev(log_prob))(x)
     assert_close(hessian, torch.autograd.functional.hessian(log_prob, x))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own, at its first such use
+def test_forward_mode_gives_the_directional_derivative_of_reverse_mode(flow):
+    context, x = context_for(flow), points_for(flow)
+    direction = torch.randn_like(x)
+
+    def log_prob(x):
+        return flow(context).log_prob(to_data(flow, x))
+
+    with pyro.validation_enabled(False):
+        value, slope = torch.func.jvp(log_prob, (x,), (direction,))
+        gradient = torch.func.grad(log_prob)(x)
+    assert_close(value, log_prob(x))
+    assert_close(slope, (gradient * direction).sum())
+
+
+class LogProb(torch.nn.Module):
+    """A function of weights and data, as torch.func.functional_call wants it."""
+
+    def __init__(self, flow, context):
+        super().__init__()
+        self.flow, self.context = flow, context
+
+    def forward(self, y):
+        return self.flow(self.context).log_prob(y)
+
+
+def test_gradients_in_the_weights_can_be_had_for_each_row(flow):
+    module, y = LogProb(flow, context_for(flow)), data_for(flow, 4)
+    weights = {name: p.detach() for name, p in module.named_parameters()}
+
+    def log_prob(weights, row):
+        return torch.func.functional_call(module, weights, (row,))
+
+    with pyro.validation_enabled(False):
+        of_rows = torch.func.vmap(torch.func.grad(log_prob), in_dims=(None, 0))(weights, y)
+    parameters = dict(module.named_parameters())
+    alone = torch.autograd.grad(module(y[2]), list(parameters.values()), materialize_grads=True)
+    for name, gradient in zip(parameters, alone, strict=True):
+        assert_close(of_rows[name][2], gradient)
+
+
+def test_densities_and_draws_can_be_mapped_over_contexts(flow):
+    if flow.context_dim:
+        contexts, y, x = context_for(flow, 4), data_for(flow, 4), points_for(flow, 4)
+        with pyro.validation_enabled(False):
+            scored = torch.func.vmap(lambda context, y: flow(context).log_prob(y))(contexts, y)
+            drawn = torch.func.vmap(lambda context, x: flow.transform(context)(x))(contexts, x)
+        assert_close(scored, flow(contexts).log_prob(y))
+        assert_close(drawn, flow.transform(contexts)(x))

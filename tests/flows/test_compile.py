@@ -6,7 +6,7 @@ from torch.distributions import constraints
 from torch.testing import assert_close
 
 from pyro_dgm.flows import MAF, NeuralSpline, RealNVP
-from tests.contract.cases import context_for, data_for, perturbed
+from tests.contract.cases import CASES, context_for, data_for, perturbed
 
 
 def compiled(function):
@@ -55,4 +55,20 @@ def test_log_prob_of_a_called_flow_and_its_gradient_compile_without_a_break(make
         value.backward()
         results.append((value, [p.grad for p in flow.parameters()]))
     assert_close(*results)
+    torch._dynamo.reset()
+
+
+@pytest.mark.soak
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+@pytest.mark.parametrize("name", CASES)
+def test_log_prob_of_every_flow_is_one_graph(name):
+    flow = perturbed(CASES[name]()).eval()
+    context, y = context_for(flow, 16), data_for(flow, 16)
+
+    def log_prob(y):
+        return flow(context).log_prob(y)
+
+    traced = torch.compile(log_prob, fullgraph=True, backend="eager")
+    with torch.no_grad():
+        assert_close(traced(y), log_prob(y))
     torch._dynamo.reset()
