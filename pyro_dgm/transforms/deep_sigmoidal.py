@@ -16,14 +16,16 @@ __all__ = ["DeepSigmoidal"]
 class DeepSigmoidal(Monotone):
     r"""The logit of a mixture of sigmoids, a universal family of increasing functions.
 
-    .. math:: x = \mathrm{logit} \sum_{j=1}^H w_j \, \mathrm{sigmoid}(a_j y + b_j), \qquad
-              w_j \ge 0, \; \sum_j w_j = 1, \; a_j > 0
+    .. math:: x = \epsilon y + (1 - \epsilon) \, \mathrm{logit} \sum_{j=1}^H w_j \,
+              \mathrm{sigmoid}(a_j y + b_j), \qquad w_j \ge 0, \; \sum_j w_j = 1, \; a_j > \epsilon
 
-    It is computed in logarithms, so that the tails, where it is linear, keep their digits.
+    It is computed in logarithms, so that the tails, where it is linear, keep their digits. The linear share
+    is not in the paper: between two steep sigmoids the logit is flat to rounding, and values there would not
+    come back.
 
     Args:
         num_units: Number of sigmoids ``H``; ``3 H`` parameters.
-        min_slope: Least :math:`a_j`.
+        min_slope: Least slope :math:`\epsilon` of the function, and of each sigmoid.
 
     Reference:
         Huang, Krueger, Lacoste and Courville, Neural Autoregressive Flows, ICML 2018, section 3.1.
@@ -49,7 +51,10 @@ class DeepSigmoidal(Monotone):
         log_s, log_rest = logsigmoid(u), logsigmoid(-u)
         log_sum, log_sum_of_rest = torch.logsumexp(log_w + log_s, 0), torch.logsumexp(log_w + log_rest, 0)
         log_density = torch.logsumexp(log_w + a.log() + log_s + log_rest, 0)
-        return log_sum - log_sum_of_rest, log_density - log_sum - log_sum_of_rest
+        value, log_slope = log_sum - log_sum_of_rest, log_density - log_sum - log_sum_of_rest
+        share = 1 - self.min_slope
+        least = torch.full_like(log_slope, math.log(self.min_slope))
+        return torch.lerp(y, value, share), torch.logaddexp(log_slope + math.log(share), least)
 
     def identity(self) -> Tensor:
         """Equal weights and slopes, offsets apart from each other: near the identity.

@@ -1,5 +1,7 @@
 """Increasing functions of one variable: against zuko's, onto the whole line, with true derivatives."""
 
+import math
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -42,6 +44,16 @@ def test_every_latent_has_a_preimage_however_far_out(family):
     again, inverse = family.inverse(y, parameters)
     assert ((again - x).abs() / x.abs().clamp(min=1)).max() < 1e-10
     assert_close(inverse, -log_slope)
+
+
+def test_data_between_steep_sigmoids_come_back():
+    # Three units of slope 300 that are 4 apart: the logit alone is flat to rounding between them.
+    family = DeepSigmoidal(3)
+    steep = torch.tensor([0.0, 0, 0, 300, 300, 300, -1200, 0, 1200]).double()[:, None].expand(-1, 500)
+    y = torch.linspace(-6, 6, 500).double()
+    x, log_slope = family.inverse(y, steep)
+    assert (log_slope >= math.log(family.min_slope)).all()
+    assert ((family.call(x, steep)[0] - y).abs() / y.abs().clamp(min=1)).max() < 1e-10
 
 
 def test_infinite_latent_leaves_the_others_alone(family):
