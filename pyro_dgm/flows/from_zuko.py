@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
 from pyro_dgm.errors import DataError, ShapeError
@@ -41,6 +42,8 @@ class ZukoFlow(Flow):
             self.part = part
         else:
             self.fixed = part
+        # Zuko's circular flow maps a box of angles onto itself, and is periodic beyond.
+        self.box = _box(part, context_dim)
 
     def base(self, context: Tensor | None = None) -> Any:
         """Return the latent's distribution: the flow's own base, N(0, I) for a transform."""
@@ -54,7 +57,7 @@ class ZukoFlow(Flow):
         part = self.part_or_fixed
         if isinstance(part, import_zuko().lazy.Flow):
             part = part.transform
-        return ZukoBijection(part(context) if isinstance(part, nn.Module) else part)
+        return ZukoBijection(part(context) if isinstance(part, nn.Module) else part, self.box)
 
     @property
     def part_or_fixed(self) -> Any:
@@ -112,6 +115,19 @@ def from_zuko(
         break
     _check(flow)
     return flow
+
+
+def _box(part: Any, context_dim: int) -> Constraint | None:
+    """The box that a flow's base is uniform on; None for a base on all of space."""
+    if not isinstance(part, import_zuko().lazy.Flow):
+        return None
+    like = next(iter(part.parameters()), torch.zeros(()))
+    support = part.base(like.new_zeros(context_dim) if context_dim else None).support
+    within = getattr(support, "base_constraint", support)
+    if not isinstance(within, type(constraints.unit_interval)):
+        return None
+    low, high = (torch.as_tensor(b) for b in (within.lower_bound, within.upper_bound))
+    return constraints.independent(constraints.interval(low.min().item(), high.max().item()), 1)
 
 
 def _check(flow: ZukoFlow) -> None:

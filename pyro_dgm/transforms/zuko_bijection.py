@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
+from torch.distributions.constraints import Constraint
 from torch.distributions.transforms import Transform, _InverseTransform
 
 from pyro_dgm.transforms.bijection import Bijection
@@ -31,14 +32,17 @@ class ZukoBijection(Bijection):
 
     Args:
         transform: The transform from data to latent; any of torch's will do.
+        box: Where both data and latents lie, if that is not all of space; there is no density elsewhere.
 
     Shape:
         ``x`` and ``y``: ``(*batch, D)``. Log-determinant: ``(*batch,)``, in nats.
     """
 
-    def __init__(self, transform: Transform) -> None:
+    def __init__(self, transform: Transform, box: Constraint | None = None) -> None:
         super().__init__()
-        self.part = _exact(transform)
+        self.part, self.box = _exact(transform), box
+        if box is not None:
+            self.domain = self.codomain = box  # type: ignore[assignment]
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map latents to data, by zuko's inverse."""
@@ -47,7 +51,8 @@ class ZukoBijection(Bijection):
 
     def inverse_and_ladj(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Map data to latents, by zuko's forward direction."""
-        return self._ladj(y, None)
+        x, ladj = self._ladj(y, None)
+        return (x, ladj) if self.box is None else (x, torch.where(self.box.check(y), ladj, -torch.inf))
 
     def forward_shape(self, shape: Size) -> Size:
         """The shape of ``y`` for an ``x`` of the given shape."""
