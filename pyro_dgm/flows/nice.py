@@ -56,15 +56,16 @@ class NICE(Flow):
     ) -> None:
         super().__init__(input_dim, context_dim, support=support, name=name)
         size = self.latent_dim
-        if size < 2 or num_layers < 3:
+        if num_layers < 3:
             raise ValueError(
-                f"NICE needs two dimensions and num_layers >= 3 (with fewer couplings some coordinates never "
-                f"depend on others), but got {size} dimensions and num_layers={num_layers}."
+                "NICE needs num_layers >= 3 (with fewer couplings some coordinates never depend on others), "
+                f"but got num_layers={num_layers}."
             )
         if base not in ("normal", "logistic"):
             raise ValueError(f"the base of NICE is 'normal' or 'logistic', but got {base!r}.")
         self.split, self.base_name = size // 2, base
-        self.turns = [bool(i % 2) for i in range(num_layers)]
+        # With one coordinate there is nothing to keep: every layer changes it.
+        self.turns = [bool(i % 2) and size > 1 for i in range(num_layers)]
         left, right = self.split, size - self.split
         sizes = [(right, left) if change_left else (left, right) for change_left in self.turns]
         self.conditioners = nn.ModuleList(

@@ -4,10 +4,12 @@ import copy
 import io
 import pickle
 
+import pyro
+import pytest
 import torch
 from torch.testing import assert_close
 
-from tests.contract.cases import context_for, data_for, perturbed
+from tests.contract.cases import CASES, context_for, data_for, perturbed
 
 
 def torch_saved(flow):
@@ -73,3 +75,49 @@ def test_scoring_and_drawing_leave_the_weights_and_mode_alone(flow):
     flow(context_for(flow)).log_prob(flow(context_for(flow)).sample((4,)))
     assert flow.training == mode
     assert all(torch.equal(value, before[name]) for name, value in flow.state_dict().items())
+
+
+def test_the_same_value_is_scored_and_differentiated_anew_after_every_step_and_by_a_copy(flow):
+    context, y = context_for(flow), data_for(flow, 5)
+    optimiser, losses = torch.optim.SGD(flow.parameters(), lr=1e-3), []
+    for _ in range(3):
+        optimiser.zero_grad()
+        losses.append(-flow(context).log_prob(y).sum())
+        losses[-1].backward()
+        optimiser.step()
+    assert len({loss.item() for loss in losses}) == 3
+    optimiser.zero_grad()
+    twin = copy.deepcopy(flow)
+    for model in (twin, flow):
+        model(context).log_prob(y).sum().backward()
+    for p, q in zip(twin.parameters(), flow.parameters(), strict=True):
+        assert_close(p.grad, q.grad)
+
+
+# Flows whose density takes no branch on values. On a device without values a constant elsewhere is an error.
+BRANCHLESS = (
+    "real-nvp-5d-context",
+    "nice-5d-context-logistic",
+    "maf-2d-context",
+    "spline-2d-context",
+    "spline-ar-5d-context",
+    "naf-2d-context",
+    "bernstein-2d",
+    "sum-of-squares-3d-context",
+    "circular-2d-context",
+    "composition-2d-context",
+    "whitened-5d-correlated",
+    "positive-1d",
+    "stack-2d",
+    "glow",
+)
+
+
+@pytest.mark.parametrize("name", BRANCHLESS)
+def test_every_tensor_follows_the_flow_to_another_device(name):
+    flow = CASES[name]().eval().to("meta")
+    context = torch.empty(flow.context_dim, device="meta") if flow.context_dim else None
+    with pyro.validation_enabled(False):
+        log_prob = flow(context).log_prob(torch.empty(6, *flow.event_shape, device="meta"))
+    assert (log_prob.device.type, log_prob.shape) == ("meta", (6,))
+    assert all(tensor.is_meta for tensor in (*flow.parameters(), *flow.buffers()))

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from pyro_dgm.metrics import permutation_p_value
 from tests.contract.cases import CASES, chart, context_for, perturbed
 
 
@@ -66,20 +67,42 @@ def test_samples_have_the_moments_of_the_density(small_flow):
         assert ((sampled.mean(0) - expected).abs() < 4 * error + 1e-3).all()
 
 
+def weighted(d, flow, num=20_000):
+    """Draws of a wide Student t, and the weights that make them draws of the density."""
+    drawn = d.sample((4000,))
+    loc, scale_tril = drawn.mean(0), torch.linalg.cholesky(drawn.T.cov().reshape(flow.latent_dim, -1))
+    proposal = torch.distributions.StudentT(torch.tensor(4.0, dtype=torch.double)).expand([flow.latent_dim])
+    z = proposal.sample((num,))
+    log_q = proposal.log_prob(z).sum(-1) - scale_tril.diagonal().log().sum()
+    points = loc + z @ scale_tril.T
+    return points, (d.log_prob(points) - log_q).exp()
+
+
 @pytest.mark.parametrize("name", [name for name in CASES if not small(name)])
 @torch.no_grad()
 def test_importance_sampled_mass_is_one_in_higher_dimensions(name):
     flow = perturbed(CASES[name]().double())
-    d = Unconstrained(flow, context_for(flow))
-    drawn = d.sample((4000,))
-    loc, scale_tril = drawn.mean(0), torch.linalg.cholesky(drawn.T.cov())
-    proposal = torch.distributions.StudentT(torch.tensor(4.0, dtype=torch.double)).expand([flow.latent_dim])
-    z = proposal.sample((20_000,))
-    log_q = proposal.log_prob(z).sum(-1) - scale_tril.diagonal().log().sum()
-    weights = (d.log_prob(loc + z @ scale_tril.T) - log_q).exp()
+    weights = weighted(Unconstrained(flow, context_for(flow)), flow)[1]
     error = weights.std().item() / math.sqrt(len(weights))
     assert error < 0.05
     assert abs(weights.mean().item() - 1) < 3 * error
+
+
+RESAMPLED = {"maf-2d-context", "real-nvp-5d"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in RESAMPLED else pytest.mark.slow) for name in CASES]
+)
+@torch.no_grad()
+def test_samples_pass_a_two_sample_test_against_resampling_by_the_density(name):
+    flow = perturbed(CASES[name]().double())
+    d = Unconstrained(flow, context_for(flow))
+    points, weights = weighted(d, flow)
+    effective = weights.sum().square() / weights.square().sum()
+    assert effective > 2000  # so that few of the 400 are the same point twice
+    chosen = points[torch.multinomial(weights, 400, replacement=True)]
+    assert permutation_p_value(d.sample((400,)), chosen, num_permutations=200) > 0.005
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from tests.contract.cases import CASES, context_for, data_for, perturbed
 
-KINDS = [
+KINDS = {
     "naf-2d-context",
     "unaf-2d",
     "bernstein-2d",
@@ -23,10 +23,30 @@ KINDS = [
     "simplex-2d",
     "cat-4d-context",
     "cholesky-3d",
-]
+}
+MORE_KINDS = {
+    "real-nvp-5d",
+    "planar-2d-context",
+    "radial-2d-context",
+    "nice-5d-context-logistic",
+    "maf-2d-context",
+    "iaf-5d-context",
+    "spline-2d-context",
+    "spline-ar-5d-context",
+    "whitened-5d-correlated",
+    "embedded-2d-context",
+    "coupling-sum-of-squares-3d-context",
+    "glow",
+    "ot-flow-2d-context",
+    "cnf-2d-context",
+}
 
 
-@pytest.fixture(params=KINDS)
+def when(name):
+    return [] if name in KINDS else pytest.mark.slow if name in MORE_KINDS else pytest.mark.soak
+
+
+@pytest.fixture(params=[pytest.param(name, marks=when(name)) for name in CASES])
 def flow(request):
     return perturbed(CASES[request.param]())
 
