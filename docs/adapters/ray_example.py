@@ -19,12 +19,12 @@ ROWS = 500
 
 
 def rows() -> torch.Tensor:
-    return 2 + 0.5 * torch.randn(ROWS, 2, generator=torch.Generator().manual_seed(1))
+    return 2 + 0.5 * torch.randn(ROWS, 2, generator=torch.Generator().manual_seed(1), dtype=torch.double)
 
 
 def objective() -> ELBO:
     torch.manual_seed(0)  # all workers begin with the same weights
-    return ELBO(NormalizingFlow(RealNVP(2, num_layers=4, hidden_dims=(32,))))
+    return ELBO(NormalizingFlow(RealNVP(2, num_layers=4, hidden_dims=(32,)))).double()
 
 
 def with_fit(config: dict) -> None:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 ENV = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
-def launched(launcher, folder, what, seconds=180, job="job"):
+def launched(launcher, folder, what, seconds=600, job="job"):
     """Run the job on two processes; return what it was and how many seconds it took."""
     port = str(free_port())
     torchrun = ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", port]
@@ -25,7 +25,7 @@ def launched(launcher, folder, what, seconds=180, job="job"):
     return done, time.monotonic() - start
 
 
-def launched_on_two_nodes(folder, what, seconds=180, job="job"):
+def launched_on_two_nodes(folder, what, seconds=600, job="job"):
     """Run the job as on two machines with one process each, which may be started anew; return both."""
     torchrun = ["torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", "2"]
     torchrun += ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{free_port()}", "--rdzv-id", "7"]
