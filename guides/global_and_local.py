@@ -106,7 +106,7 @@ class GlobalAndLocal(NamedPyroModule):
             self._check_sites(x, *args, **rows, **kwargs)
         with poutine.trace() as recorded:
             values = self.globals(x, *args, **rows, **kwargs)
-        vector = recorded.trace.nodes[f"_{self.globals._pyro_name}_latent"]["value"]
+        vector: Tensor = recorded.trace.nodes[f"_{self.globals._pyro_name}_latent"]["value"]  # type: ignore[assignment]
         # Particles stand left of the plate: (*particles, 1, G), one vector for all rows.
         batch = (*vector.shape[:-2], len(x))
         with data_plate(len(x), size, index):

@@ -17,9 +17,9 @@ class _Storages(TorchDispatchMode):
     """Counts the bytes of the storages that operations make, as long as they live."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live: dict[int, int] = {}
-        self.peak = 0
+        self.peak: int = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -47,4 +47,5 @@ def peak_bytes(call: Callable[[], object]) -> int:
     """
     with _Storages() as storages:
         call()
-    return storages.peak
+    peak: int = storages.peak
+    return peak
