@@ -55,13 +55,7 @@ def write_tutorials(docs: Path) -> None:
             "",
             *entries,
             "",
-            "```{toctree}",
-            ":hidden:",
-            ":glob:",
-            "",
-            "tutorials/*",
-            "```",
-            "",
+            *(["```{toctree}", ":hidden:", ":glob:", "", "tutorials/*", "```", ""] if entries else []),
         ]
     )
     target = docs / "tutorials.md"
