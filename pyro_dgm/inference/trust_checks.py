@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,7 +43,7 @@ def _of_weights(drawn: ImportanceDraws) -> Iterator[Check]:
     ess = found.effective_sample_size.item()
     note = f"independent draws that the {size} weighted ones are worth"
     yield _at_least("ess", "effective draws", ess, note)
-    gap = drawn.log_evidence - drawn.elbo
+    gap = round(drawn.log_evidence - drawn.elbo, 9) + 0.0  # without the rounding of an exact guide
     note = f"nats, 0 for an exact guide: evidence {drawn.log_evidence:.3f}, ELBO {drawn.elbo:.3f}"
     yield Check("gap", "evidence above the ELBO", gap, "", "no limit", note=note)
     if drawn.samples and k <= 0.7:
@@ -53,7 +54,9 @@ def _tail(k: float, size: int) -> Check:
     """Judge the tail of importance weights by its Pareto shape."""
     verdict: Verdict = "pass" if k <= 0.5 else "not decided" if k <= 0.7 else "FAIL"
     finding = (
-        f"k-hat is {k:.2f}"
+        "all its weights are equal"
+        if k == -math.inf
+        else f"k-hat is {k:.2f}"
         if k <= 0.5
         else f"k-hat is {k:.2f}, so take means corrected by the weights, as importance_draws gives them"
         if k <= 0.7
@@ -77,6 +80,7 @@ def _shift(drawn: ImportanceDraws, weights: Tensor) -> Check:
                 moved.max().item(),
                 f"{name}, entry {int(moved.argmax())}" if len(mean) > 1 else name,
             )
+    worst = round(worst, 9)
     verdict: Verdict = "pass" if worst < 0.2 else "not decided"
     finding = (
         f"means are off by {'less than ' if worst < 0.2 else ''}{max(worst, 0.2):.2g} standard deviations"

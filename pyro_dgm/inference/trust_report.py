@@ -59,7 +59,8 @@ class TrustReport:
         passed = [check for check in self.checks if check.verdict == "pass"]
         if not passed:
             return f"Nothing is known about it.{unknown}"
-        return f"Nothing speaks against it: {_joined(passed)}.{unknown}"
+        so_far = " so far" if any(check.key != "loo" for check in self.missing) else ""
+        return f"Nothing speaks against it{so_far}: {_joined(passed)}.{unknown}"
 
     def __str__(self) -> str:
         return text_table(f"Can {self.subject} be trusted?", self.checks, self.sentence)
