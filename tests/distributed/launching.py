@@ -39,7 +39,9 @@ def launched_on_two_nodes(folder, what, seconds=600, job="job"):
         said = [node.communicate(timeout=max(1.0, limit - time.monotonic())) for node in nodes]
     finally:
         for node in nodes:
-            node.kill()
+            node.terminate()  # which ends its process too
+        for node in nodes:
+            node.wait(60)
     return [
         subprocess.CompletedProcess(node.args, node.returncode, *texts)
         for node, texts in zip(nodes, said, strict=True)
