@@ -9,6 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from pyro_dgm.nets.two_layers import TwoLayers
 from pyro_dgm.nets.velocity import Evaluate, Sweep, Velocity
 
 __all__ = ["MLPVelocity"]
@@ -76,7 +77,10 @@ class MLPVelocity(Velocity):
         drift = last.bias.new_zeros(extra)
         drift[0] = 1
         biases.append(torch.cat([last.bias - last.weight.sum(1), drift]))
-        return partial(_evaluate, [weight.t() for weight in weights], biases)
+        if len(self.layers) != 3:
+            return partial(_evaluate, [weight.t() for weight in weights], biases)
+        joint = weights[1].t() * (weights[0][:, : self.input_dim] @ weights[2][: self.input_dim])
+        return TwoLayers([p for pair in zip(weights, biases, strict=True) for p in pair] + [joint])
 
     def trace(self, sweep: Sweep) -> Tensor:
         """Return the divergence of dx/dt, ``(rows,)``, from what an evaluation left."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-__all__ = ["OTPotential"]
+from pyro_dgm.nets.log_cosh import log_cosh
+
+__all__ = ["OTPotential", "norm_forms", "norm_roots"]
 
 Sweep = Sequence[Tensor]
 
@@ -77,9 +78,9 @@ class OTPotential(nn.Module):
 
     def value(self, s: Tensor) -> Tensor:
         """Return the potential itself."""
-        u, _ = _log_cosh(self.first(s))
+        u, _ = log_cosh(self.first(s))
         for layer in self.layers:
-            u = u + self.step * _log_cosh(layer(u))[0]
+            u = u + self.step * log_cosh(layer(u))[0]
         value: Tensor = u @ self.w + 0.5 * (s @ self.A.t()).square().sum(-1) + s @ self.b
         return value
 
@@ -104,10 +105,10 @@ class OTPotential(nn.Module):
         return partial(self._sweep, outward, self.A.t() @ self.A, weighted)
 
     def _sweep(self, outward: Tensor, quadratic: Tensor, weighted: Tensor, s: Tensor) -> Sweep:
-        u, tanh = _log_cosh(linear(s, self.first.weight, self.first.bias))
+        u, tanh = log_cosh(linear(s, self.first.weight, self.first.bias))
         tanhs = [tanh]
         for layer in self.layers[:-1]:
-            rise, tanh = _log_cosh(linear(u, layer.weight, layer.bias))
+            rise, tanh = log_cosh(linear(u, layer.weight, layer.bias))
             u = torch.add(u, rise, alpha=self.step)
             tanhs.append(tanh)
         last = self.layers[-1]
@@ -140,8 +141,7 @@ class OTPotential(nn.Module):
         width, size = inner.shape
         first = self.layers[0].weight
         # K_1 J_0 is linear in tanh_0: one product for all rows and columns, without forming J_0.
-        joint = (inner.unsqueeze(2) * first.t().unsqueeze(1)).flatten(1)
-        product = (tanhs[0] @ joint).view(-1, size, width)
+        product = (tanhs[0] @ norm_roots(inner, first)).view(-1, size, width)
         yield product.square().sum(1)
         jacobian = tanhs[0].unsqueeze(1) * inner.t() if len(tanhs) > 2 else product
         for layer, tanh in zip(self.layers[1:], tanhs[1:-1], strict=True):
@@ -154,8 +154,7 @@ class OTPotential(nn.Module):
         # J_{i-1} = R_{i-1} K_0 is never formed: the Gram matrix of K_0 is enough for norms.
         gram, width = inner @ inner.t(), len(inner)
         first = self.layers[0].weight
-        forms = (first.unsqueeze(2) * gram * first.unsqueeze(1)).transpose(0, 1).flatten(1)
-        yield ((tanhs[0] @ forms).view(-1, width, width) * tanhs[0].unsqueeze(1)).sum(2)
+        yield ((tanhs[0] @ norm_forms(gram, first)).view(-1, width, width) * tanhs[0].unsqueeze(1)).sum(2)
         if len(tanhs) > 2:
             response, product = tanhs[0].diag_embed(), tanhs[0].unsqueeze(1) * first
         for layer, tanh in zip(self.layers[1:], tanhs[1:-1], strict=True):
@@ -164,38 +163,11 @@ class OTPotential(nn.Module):
             yield ((product @ gram) * product).sum(2)
 
 
-class _LogCosh(torch.autograd.Function):
-    """The activation log(2 cosh a) with its slope tanh(a), from one sigmoid.
-
-    Smooth everywhere, though written with ``|a|``: the backward pass is that of the formula, not of its
-    parts. (``log`` and ``sigmoid``, not ``log1p`` and ``tanh``, which take ten times as long in float32; the
-    sigmoid lies in [1/2, 1], where the logarithm loses nothing.)
-    """
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(a: Tensor) -> tuple[Tensor, Tensor]:
-        size = a.abs()
-        half = torch.sigmoid(size + size)
-        return size - half.log(), torch.copysign(half + half - 1, a)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
-        ctx.save_for_backward(output[1])
-        ctx.save_for_forward(output[1])
-
-    @staticmethod
-    def backward(ctx: Any, of_value: Tensor, of_slope: Tensor) -> Tensor:
-        (tanh,) = ctx.saved_tensors
-        return torch.addcmul(of_slope, tanh, of_value - of_slope * tanh)
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor) -> tuple[Tensor, Tensor]:
-        (tanh,) = ctx.saved_tensors
-        return tanh * tangent, (1 - tanh.square()) * tangent
+def norm_roots(inner: Tensor, first: Tensor) -> Tensor:
+    """Return the matrix of the linear map from tanh_0 to K_1 J_0."""
+    return (inner.unsqueeze(2) * first.t().unsqueeze(1)).flatten(1)
 
 
-def _log_cosh(a: Tensor) -> tuple[Tensor, Tensor]:
-    outputs: tuple[Tensor, Tensor] = _LogCosh.apply(a) if torch.is_grad_enabled() else _LogCosh.forward(a)
-    return outputs
+def norm_forms(gram: Tensor, first: Tensor) -> Tensor:
+    """Return the quadratic forms in tanh_0 that are the squared norms of the rows of K_1 J_0."""
+    return (first.unsqueeze(2) * gram * first.unsqueeze(1)).transpose(0, 1).flatten(1)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pyro_dgm.nets.potential import OTPotential
+from pyro_dgm.nets.potential_layers import PotentialLayers
 from pyro_dgm.nets.velocity import Evaluate, Sweep, Velocity
 
 __all__ = ["PotentialVelocity"]
@@ -34,6 +35,8 @@ class PotentialVelocity(Velocity):
 
     def prepare(self) -> Evaluate:
         """Return the evaluation, which leaves ds/dt, s and what the potential's evaluation leaves."""
+        if len(self.potential.layers) == 1:
+            return PotentialLayers.of(self.potential)
         evaluate, size = self.potential.prepare(), self.input_dim
         b = self.potential.b
         column = torch.arange(len(b), device=b.device)

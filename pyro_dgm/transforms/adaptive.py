@@ -52,7 +52,8 @@ class AdaptiveSteps:
 
         if not len(s):
             return s, s.new_zeros(0 if rates is None else len(rates(evaluate(s))), 0)
-        count = 0 if rates is None else len(rates(evaluate(s[:1].detach())))
+        with torch.no_grad():
+            count = 0 if rates is None else len(rates(evaluate(s)))
         y = torch.cat([s, s.new_zeros(len(s), count)], dim=1)
         y = self._solve(lambda _, y: velocity(y), y, torch.tensor([start, end], dtype=torch.double))[-1]
         return y[:, :width], y[:, width:].t()

@@ -13,7 +13,7 @@ from pyro_dgm.errors import DataError
 from pyro_dgm.transforms.adjoint import adjoint_integrate
 from pyro_dgm.transforms.bijection import Bijection
 from pyro_dgm.transforms.probe import Probe
-from pyro_dgm.transforms.solver import Evaluate, FixedSteps, Rates, Solver, Sweep
+from pyro_dgm.transforms.solver import Evaluate, FixedSteps, Integrands, Rates, Solver, Sweep
 
 __all__ = ["ContinuousTransform", "VelocityLike"]
 
@@ -212,7 +212,11 @@ class ContinuousTransform(Bijection):
                 trace = (velocity.autograd_trace if self.trace == "autograd" else velocity.trace)(sweep)
             return torch.stack([trace, *(forwards * self._cost(name, sweep, pulled) for name in costs)])
 
-        return rates
+        def besides(sweep: Sweep) -> Tensor:
+            found = [forwards * self._cost(name, sweep, None) for name in costs]
+            return torch.stack(found) if found else sweep[0].new_zeros(0, len(sweep[0]))
+
+        return Integrands(rates, besides if self.trace == "exact" and "jacobian" not in costs else None)
 
     def _cost(self, name: str, sweep: Sweep, pulled: Tensor | None) -> Tensor:
         """The rate of one cost."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -42,8 +42,9 @@ def runge_kutta(
     end: float,
     num_steps: int,
     method: Tableau = RK4,
+    shares: Sequence[float] | None = None,
 ) -> Iterator[tuple[Tensor, list[tuple[float, Record]]]]:
-    r"""Integrate :math:`\dot y = v(t, y)` in equal steps, yielding after each of them.
+    r"""Integrate :math:`\dot y = v(t, y)` in so many steps, yielding after each of them.
 
     Quantities that are integrated along the path without acting on it, as log-determinants and costs, need
     no place in the state: ``field`` leaves a record at each of its evaluations, and
@@ -62,6 +63,7 @@ def runge_kutta(
         end: Time to integrate to; before ``start`` to go backwards.
         num_steps: Number of steps.
         method: The coefficients; by default the classical RK4.
+        shares: The share of the time that each step takes; by default they are equal.
 
     Yields:
         After each step the state, and the pairs of weight and record of its stages.
@@ -73,17 +75,17 @@ def runge_kutta(
     """
     if num_steps < 1:
         raise ValueError(f"runge_kutta needs num_steps >= 1, but got {num_steps}.")
-    step = (end - start) / num_steps
-    weights = [step * weight for weight in method.weights]
-    for i in range(num_steps):
-        t = start + i * step
+    t = start
+    for share in shares or [1 / num_steps] * num_steps:
+        step = share * (end - start)
+        weights = [step * weight for weight in method.weights]
         slopes: list[Tensor] = []
         records: list[Record] = []
         for node, row in zip(method.nodes, method.matrix, strict=True):
             slope, record = field(t + node * step, _advance(y, slopes, [step * a for a in row]))
             slopes.append(slope)
             records.append(record)
-        y = _advance(y, slopes, weights)
+        y, t = _advance(y, slopes, weights), t + step
         yield y, list(zip(weights, records, strict=True))
 
 

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from pyro_dgm.errors import DataError, SolverFailed
 from pyro_dgm.nets import MLPVelocity, ModuleVelocity, OTPotential, PotentialVelocity
-from pyro_dgm.transforms import EULER, MIDPOINT, AdaptiveSteps, ContinuousTransform, FixedSteps, Probe
+from pyro_dgm.transforms import EULER, MIDPOINT, RK4, AdaptiveSteps, ContinuousTransform, FixedSteps, Probe
 
 A = torch.tensor([[0.3, 1.1], [-0.7, -0.9]], dtype=torch.double)
 FINE = AdaptiveSteps(1e-9, 1e-9)
@@ -44,6 +44,39 @@ def test_linear_field_pushes_a_gaussian_forward_exactly(solver, trace):
     log_prob = torch.distributions.MultivariateNormal(torch.zeros(2).double(), m @ m.t()).log_prob(y)
     normal = -0.5 * z.square().sum(1) - math.log(2 * math.pi)
     assert_close(normal + ladj, log_prob, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", [EULER, MIDPOINT, RK4], ids=["euler", "midpoint", "rk4"])
+def test_steps_of_random_lengths_take_all_of_the_time_and_keep_the_order(method):
+    order = {EULER: 1, MIDPOINT: 2, RK4: 4}[method]
+    t = ContinuousTransform(linear(0.8), FixedSteps.random(64, method))
+    x, m = rows(7, 2), torch.linalg.matrix_exp(0.8 * A)
+    y, ladj = t.call_and_ladj(x)
+    assert_close(y, x @ m.t(), rtol=0, atol=4 * (1.5 / 64) ** order)
+    assert_close(ladj, (0.8 * A.trace()).expand(7), rtol=0, atol=1e-6)
+    assert len(set(t.solver.shares)) == 64
+    assert torch.autograd.gradgradcheck(t.part(0.1).call_and_ladj, rows(1, 2).requires_grad_())
+
+
+def test_random_steps_are_at_the_same_times_in_both_directions_and_for_the_adjoint():
+    times = set()
+
+    def field(t, x):
+        times.add(round(t[0].item(), 9))
+        return x * t.sin()
+
+    def times_of(solve):
+        times.clear()
+        solve()
+        return set(times)
+
+    t = ContinuousTransform(ModuleVelocity(field, 1), FixedSteps.random(5), adjoint=True)
+    y = rows(2, 1).requires_grad_()
+    there = times_of(lambda: t(y.detach()))
+    assert len(there) == 11
+    assert times_of(lambda: t.inv(y.detach())) == there
+    x = t.inverse_and_ladj(y)[0]
+    assert times_of(lambda: x.sum().backward()) == there
 
 
 def test_costs_of_a_linear_field_are_its_integrals_from_base_to_data():
