@@ -6,13 +6,14 @@ import math
 import time
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from pyro_dgm.diagnostics.step_count import search_steps
-from pyro_dgm.flows import Flow
+from pyro_dgm.flows import Flow, RealNVP
 from pyro_dgm.models import NormalizingFlow
 from pyro_dgm.objectives import FlowMatching
-from pyro_dgm.training import AverageWeights, FitState, fit
+from pyro_dgm.training import AverageWeights, Callback, FitState, StepControl, fit
 
 __all__ = ["converged_steps", "train"]
 
@@ -45,6 +46,7 @@ def train(
     clip: float = 5.0,
     average: float = 0.995,
     largest: int = 512,
+    control: bool = False,
     seed: int = 0,
 ) -> int:
     """Train in place, with a cosine schedule in each phase; return the number of updates.
@@ -58,8 +60,10 @@ def train(
         clip: Largest norm of the gradient.
         average: Decay of the averaged weights.
         largest: Rows of the last batch; the first has 256.
+        control: Whether the number of steps in time follows from the likelihood (``StepControl``).
         seed: Seed of ``fit``.
     """
+    _load_the_engine()
     steps = 0
     for objective, share in ((FlowMatching, matching), (NormalizingFlow, 1 - matching)):
         if not share:
@@ -73,6 +77,9 @@ def train(
         def cosine(_: float, data: TimedRows = data) -> float:
             return 0.5 * (1 + math.cos(math.pi * data.done()))
 
+        callbacks: list[Callback | Callable[[FitState], object]] = [stop_in_time, AverageWeights(average)]
+        if control and objective is NormalizingFlow:
+            callbacks.append(StepControl(flow, draw(512)))
         history = fit(
             objective(flow),
             data,
@@ -81,13 +88,18 @@ def train(
             schedule=cosine,
             clip=clip,
             seed=seed,
-            callbacks=[stop_in_time, AverageWeights(average)],
+            callbacks=callbacks,
             log_every=1000,
             progress=False,
         )
         steps += history.num_steps
     flow.eval()
     return steps
+
+
+def _load_the_engine() -> None:
+    """Import what ``fit`` imports at its first call: that is no training."""
+    fit(NormalizingFlow(RealNVP(2, num_layers=2)), torch.randn(64, 2), steps=1, progress=False)
 
 
 def converged_steps(flow: Flow, rows: Tensor) -> int:

@@ -68,6 +68,8 @@ class CNF(Flow):
             second derivatives.
         nt_train: Number of fixed steps in training mode.
         nt_eval: Number of fixed steps in evaluation mode, at least ``nt_train``.
+        random_steps: Whether the ends of fixed steps are drawn anew in training mode, whenever the flow is
+            called: the loss then rewards nothing that depends on where they are.
         tolerance: Relative and absolute tolerance of ``"dopri5"``.
         max_steps: Largest number of steps of ``"dopri5"``.
         gradient: ``"backprop"`` through the steps, or ``"adjoint"``: memory that does not grow with the
@@ -101,6 +103,7 @@ class CNF(Flow):
         solver: str = "rk4",
         nt_train: int = 8,
         nt_eval: int = 16,
+        random_steps: bool = False,
         tolerance: float = 1e-5,
         max_steps: int = 1000,
         gradient: str = "backprop",
@@ -123,7 +126,7 @@ class CNF(Flow):
             raise ValueError(f"{type(self).__name__} needs weights that are not negative, but got {weights}.")
         self.penalties = {key: weight for key, weight in weights.items() if weight}
         self.trace, self.solver, self.gradient = trace, solver, gradient
-        self.nt_train, self.nt_eval = nt_train, nt_eval
+        self.nt_train, self.nt_eval, self.random_steps = nt_train, nt_eval, random_steps
         self.tolerance, self.max_steps = tolerance, max_steps
         self.velocity = _velocity(field, self.latent_dim, context_dim, hidden_dims, end_time)
 
@@ -147,7 +150,10 @@ class CNF(Flow):
     def _solver(self) -> Solver:
         if self.solver == "dopri5":
             return AdaptiveSteps(self.tolerance, self.tolerance, self.max_steps)
-        return FixedSteps(self.nt_train if self.training else self.nt_eval, _METHODS[self.solver])
+        method = _METHODS[self.solver]
+        if self.training and self.random_steps:
+            return FixedSteps.random(self.nt_train, method)
+        return FixedSteps(self.nt_train if self.training else self.nt_eval, method)
 
 
 def _velocity(

@@ -36,6 +36,8 @@ class OTFlow(Flow):
         rank: Rows of the potential's quadratic part; by default 10, or the size of its input if smaller.
         nt_train: Number of RK4 steps in training mode.
         nt_eval: Number of RK4 steps in evaluation mode, at least ``nt_train``.
+        random_steps: Whether the ends of the steps are drawn anew in training mode, whenever the flow is
+            called: the loss then rewards nothing that depends on where they are.
         transport_weight: Weight of the transport cost in the training loss; zero leaves it out.
         hjb_weight: Weight of the Hamilton-Jacobi-Bellman residual in the training loss; zero leaves it out.
         support: Where the data lie, a constraint of torch or Pyro; by default all of space.
@@ -62,6 +64,7 @@ class OTFlow(Flow):
         rank: int | None = None,
         nt_train: int = 4,
         nt_eval: int = 16,
+        random_steps: bool = False,
         transport_weight: float = 0.1,
         hjb_weight: float = 0.5,
         support: Constraint | None = None,
@@ -78,7 +81,7 @@ class OTFlow(Flow):
             raise ValueError(
                 f"OTFlow needs weights that are not negative, but got {transport_weight=} and {hjb_weight=}."
             )
-        self.nt_train, self.nt_eval = nt_train, nt_eval
+        self.nt_train, self.nt_eval, self.random_steps = nt_train, nt_eval, random_steps
         if transport_weight or hjb_weight:
             self.penalties = {"transport": transport_weight, "hjb": hjb_weight}
         potential = OTPotential(size, context_dim, width=width, depth=depth, rank=rank)
@@ -92,4 +95,6 @@ class OTFlow(Flow):
     def unconstrained(self, context: Tensor | None = None) -> OTFlowTransform:
         """Return the solve from latent to data, given a ``context`` of shape ``(*batch, C)``."""
         steps = FixedSteps(self.nt_train if self.training else self.nt_eval)
+        if self.training and self.random_steps:
+            steps = FixedSteps.random(self.nt_train)
         return OTFlowTransform(self.velocity, steps, context)

@@ -11,6 +11,7 @@ from pyro_dgm.training.history import History
 from pyro_dgm.training.logs import CSVLog, TensorBoardLog
 from pyro_dgm.training.ranks import Ranks, start_processes
 from pyro_dgm.training.schedules import warm_up
+from pyro_dgm.training.step_control import StepControl
 
 __all__ = [
     "AverageWeights",
@@ -23,6 +24,7 @@ __all__ = [
     "History",
     "LatentWatch",
     "Ranks",
+    "StepControl",
     "TensorBoardLog",
     "check_model",
     "check_writable",

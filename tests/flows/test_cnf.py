@@ -9,12 +9,12 @@ from torch import nn
 from torch.testing import assert_close
 
 from pyro_dgm.errors import UnknownNameError
-from pyro_dgm.flows import CNF, FFJORD
+from pyro_dgm.flows import CNF, FFJORD, OTFlow
 from pyro_dgm.models import NormalizingFlow
 from pyro_dgm.nets import ModuleVelocity
 from pyro_dgm.objectives import ELBO
 from pyro_dgm.training import fit
-from pyro_dgm.transforms import AdaptiveSteps, Probe
+from pyro_dgm.transforms import AdaptiveSteps, FixedSteps, Probe
 
 
 def used(flow, scale=0.3):
@@ -67,6 +67,15 @@ def test_training_and_evaluation_take_their_own_steps():
     flow = CNF(2, nt_train=3, nt_eval=17)
     assert flow.transform().solver.num_steps == 3
     assert flow.eval().transform().solver.num_steps == 17
+
+
+@pytest.mark.parametrize("kind", [CNF, OTFlow])
+def test_random_steps_are_drawn_anew_for_each_distribution_in_training_alone(kind):
+    flow, y = used(kind(2, nt_train=3, random_steps=True)), torch.randn(5, 2)
+    d = flow()
+    assert torch.equal(d.log_prob(y), d.log_prob(y.clone()))
+    assert not torch.equal(d.log_prob(y), flow().log_prob(y))
+    assert flow.eval().transform().solver == FixedSteps(flow.nt_eval)
 
 
 def test_solvers_and_gradients_agree():
@@ -159,3 +168,30 @@ def test_unknown_names_are_refused(options):
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(ValueError, match=r"needs|one width"):
         CNF(2, **options)
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_every_trace_gradient_and_solver_gives_the_density_and_its_gradient(field):
+    torch.manual_seed(3)
+    flow = CNF(2, field=field, hidden_dims=(4,) * len(FIELDS[field]), nt_train=8, nt_eval=8, tolerance=1e-6)
+    flow, y = used(flow).double(), torch.randn(4, 2, dtype=torch.double)
+
+    def scored():
+        log_prob = flow().log_prob(y)
+        gradients = torch.autograd.grad(log_prob.sum(), list(flow.parameters()), allow_unused=True)
+        return log_prob, torch.cat([g.flatten() for g in gradients if g is not None])
+
+    log_prob, gradient = scored()
+    limits = {"rk4": 1e-4, "midpoint": 2e-2, "euler": 0.3, "dopri5": 1e-3}
+    for flow.trace in ("exact", "autograd", "rademacher", "gaussian"):
+        for flow.solver, limit in limits.items():
+            found = {}
+            for flow.gradient in ("backprop", "adjoint"):
+                torch.manual_seed(0)  # one and the same probe
+                found[flow.gradient] = scored()
+            (value, through), (again, adjoint) = found.values()
+            assert_close(value, again)
+            assert (through - adjoint).norm() < max(limit, 1e-3) * through.norm() + 1e-6
+            if flow.trace in ("exact", "autograd"):
+                assert_close(value, log_prob, rtol=0, atol=limit)
+                assert (through - gradient).norm() < limit * gradient.norm()
