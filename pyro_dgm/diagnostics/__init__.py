@@ -16,6 +16,7 @@ from pyro_dgm.diagnostics.latents import (
 from pyro_dgm.diagnostics.leave_one_out import LeaveOneOut, leave_one_out
 from pyro_dgm.diagnostics.posterior_plane import PosteriorPlane, posterior_plane
 from pyro_dgm.diagnostics.psis import PSIS, psis
+from pyro_dgm.diagnostics.settled_steps import with_settled_steps
 from pyro_dgm.diagnostics.step_count import StepCountWarning
 
 __all__ = [
@@ -41,4 +42,5 @@ __all__ = [
     "rate_distortion",
     "tarp",
     "two_nn",
+    "with_settled_steps",
 ]

@@ -11,10 +11,10 @@ from pyro_dgm.diagnostics.audit_report import Check
 from pyro_dgm.diagnostics.audit_subject import Subject
 from pyro_dgm.diagnostics.change_of_variables import log_det_checks
 
-__all__ = ["StepCountWarning", "search_steps", "step_count_checks", "training_check"]
+__all__ = ["MOST_STEPS", "StepCountWarning", "search_steps", "step_count_checks", "training_check"]
 
 _LIMIT = 1e-3  # nats
-_MOST = 512
+MOST_STEPS = 512
 
 WithSteps = Callable[[int], Subject]
 
@@ -34,7 +34,7 @@ def search_steps(j_ml: Callable[[int], float], limit: float = _LIMIT) -> int | N
     """
     steps, calm = 1, 0
     before = j_ml(1)
-    while steps < _MOST:
+    while steps < MOST_STEPS:
         after = j_ml(2 * steps)
         calm = calm + 1 if abs(after - before) < limit else 0
         if calm == 2:
@@ -126,13 +126,13 @@ def step_count_checks(
             "converged_steps",
             "steps from which that holds",
             float("nan") if converged is None else converged,
-            _MOST,
+            MOST_STEPS,
             note=f"nt of evaluation {num_steps}" + ("" if nt_train is None else f", of training {nt_train}"),
-            finding=f"J_ML does not settle within {_MOST} steps",
+            finding=f"J_ML does not settle within {MOST_STEPS} steps",
         ),
     ]
     if nt_train is not None:
-        checks.append(training_check(j_ml, nt_train, max(num_steps, converged or _MOST)))
+        checks.append(training_check(j_ml, nt_train, max(num_steps, converged or MOST_STEPS)))
     return checks
 
 

@@ -9,7 +9,7 @@ import torch
 from pyro.distributions import transforms as T
 from torch import nn
 
-from pyro_dgm.diagnostics import StepCountWarning, audit
+from pyro_dgm.diagnostics import StepCountWarning, audit, with_settled_steps
 from pyro_dgm.distributions import FlowDistribution, StandardNormal
 from pyro_dgm.errors import DataError, ShapeError
 from pyro_dgm.flows import CNF, Flow, OTFlow, RealNVP
@@ -368,6 +368,17 @@ def test_likelihood_of_data_is_reported_at_converged_steps():
     flow.nt_eval = 64
     assert pytest.approx(-flow.eval()().log_prob(x).mean().item(), abs=2e-3) == report.J_ML
     assert report["training_steps"].figure == pytest.approx(report["nt_1"].figure - report.J_ML, abs=1e-3)
+
+
+def test_a_flow_with_too_few_steps_is_scored_by_a_copy_with_enough():
+    flow, x = used_cnf(nt_train=1, nt_eval=1), torch.randn(200, 2)
+    settled = with_settled_steps(NormalizingFlow(flow), x)
+    with pytest.warns(StepCountWarning):
+        assert settled.flow.nt_eval == audit(flow, x)["converged_steps"].figure > flow.nt_eval == 1
+    assert with_settled_steps(settled, x) is settled
+    assert with_settled_steps(model := RealNVP(2), x) is model
+    flow.solver = "dopri5"
+    assert with_settled_steps(flow, x) is flow
 
 
 def test_no_steps_are_searched_for_an_adaptive_solve():

@@ -12,7 +12,7 @@ from torch import nn
 
 from pyro_dgm import data, recipes
 from pyro_dgm.data import two_moons
-from pyro_dgm.flows import RealNVP
+from pyro_dgm.flows import CNF, RealNVP
 from pyro_dgm.models import NormalizingFlow
 from pyro_dgm.recipes import Run
 from pyro_dgm.report.batch_mode import batch_mode_row
@@ -65,6 +65,22 @@ def test_true_density_has_no_divergence_and_a_doubled_one_is_flagged():
     bad = likelihood_rows("doubled", moons, doubled, x)
     assert [row.holds for row in bad] == [False, False]
     assert bad[1].value == pytest.approx(-math.log(2), abs=1e-5)
+
+
+def test_a_continuous_flow_is_measured_with_as_many_steps_as_its_likelihood_needs():
+    moons, flow = two_moons(), CNF(2, hidden_dims=(8, 8), nt_train=1, nt_eval=1).eval()
+    with torch.no_grad():
+        for p in flow.parameters():
+            p.add_(0.8 * torch.randn_like(p))
+    x = moons.sample(2000, seed=3)
+    row = likelihood_rows("cnf", moons, NormalizingFlow(flow), x)[0]
+    assert flow.nt_eval == 1
+    coarse = -flow().log_prob(x).mean().item()
+    flow.nt_eval = 64
+    fine = -flow().log_prob(x).mean().item()
+    assert abs(fine - coarse) > 1e-2
+    assert row.value == pytest.approx(fine, abs=2e-3)
+    assert "steps in time" in row.source
 
 
 @pytest.fixture(scope="module")
