@@ -30,7 +30,7 @@ def adversarial_posterior(
     noise_dim: int | None = None,
     critic: nn.Module | None = None,
     game: Callable[[nn.Module, nn.Module], Adversarial] | None = None,
-    steps: int = 10_000,
+    steps: int = 5000,
     batch_size: int = 256,
     seed: int = 0,
     chunk: int = 1000,
