@@ -12,6 +12,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from pyro_dgm.naming import NamedPyroModule
+from pyro_dgm.networks import call_network
 from pyro_dgm.plates import data_plate
 
 __all__ = ["AmortizedGuide", "held_constant"]
@@ -62,11 +63,12 @@ class AmortizedGuide(NamedPyroModule):
     def encoded(self, x: Tensor, context: Tensor | None = None) -> Any:
         """What the encoder returns for the rows ``x``, in one batch dimension for contexts of any number."""
         if not self.takes_context:
-            return self.encoder(x)
+            return call_network("the encoder", self.encoder, x)
         batch = self.batch_of(x, context)
         if context is None or len(batch) == 1:
-            return self.encoder(x, context)
-        return self.encoder(x.expand(*batch, *x.shape[1:]).flatten(0, len(batch) - 1), context.flatten(0, -2))
+            return call_network("the encoder", self.encoder, x, context)
+        rows = x.expand(*batch, *x.shape[1:]).flatten(0, len(batch) - 1)
+        return call_network("the encoder", self.encoder, rows, context.flatten(0, -2))
 
     def batch_of(self, x: Tensor, context: Tensor | None = None) -> torch.Size:
         """The batch shape of the posterior: ``(n,)``, or ``(*sample, n)`` for such a context."""

@@ -14,6 +14,7 @@ from pyro_dgm.distributions.likelihoods import Bernoulli, Likelihood
 from pyro_dgm.errors import ShapeError
 from pyro_dgm.guides import Empty
 from pyro_dgm.models.generative_model import Capabilities, GenerativeModel, evaluating
+from pyro_dgm.networks import call_network
 from pyro_dgm.plates import data_plate
 
 __all__ = ["Autoencoder"]
@@ -78,7 +79,7 @@ class Autoencoder(GenerativeModel):
 
     def decode(self, z: Tensor) -> TorchDistribution:
         """Return p(x | z) for codes of shape ``(*batch, latent_dim)``."""
-        return self.likelihood(self.decoder(z))
+        return self.likelihood(call_network("the decoder", self.decoder, z))
 
     def forward(
         self,
@@ -125,7 +126,7 @@ class Autoencoder(GenerativeModel):
         return mean
 
     def _code(self, x: Tensor) -> Tensor:
-        out: Any = self.encoder(x)
+        out: Any = call_network("the encoder", self.encoder, x)
         code: Tensor = out[0] if isinstance(out, tuple) else out
         if code.shape != (len(x), self.latent_dim):
             raise ShapeError(

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pyro_dgm.arguments import positive_int
+from pyro_dgm.errors import ArgumentTypeError, DataError, ShapeError
 from pyro_dgm.naming import NamedPyroModule, unregistered
 
-__all__ = ["Capabilities", "GenerativeModel", "evaluating", "seeded"]
+__all__ = ["Capabilities", "GenerativeModel", "check_rows", "evaluating", "seeded"]
 
 
 @dataclass(frozen=True)
@@ -73,11 +77,46 @@ class GenerativeModel(NamedPyroModule):
 
         Returns:
             Rows of shape ``(n, *event)``.
+
+        Raises:
+            DataError: If ``n`` is below 1.
+            ArgumentTypeError: If ``n`` or ``seed`` is no integer, or the context no tensor.
+            ShapeError: If there is not one context for each row.
         """
         from pyro import poutine
 
+        n = positive_int("n", n)
+        if context is not None:
+            _check_one_each(context, n)
+
         with torch.no_grad(), evaluating(self), seeded(seed), poutine.block(), unregistered():
             return self(context=context, num=n)  # type: ignore[no-any-return]
+
+
+def check_rows(what: str, x: Tensor, like: Tensor) -> None:
+    """Raise unless ``x`` is a tensor of rows that a model computing in the dtype of ``like`` can read."""
+    if not isinstance(x, Tensor):
+        raise ArgumentTypeError(
+            f"{what} takes rows as a tensor of shape (n, *event), but a {type(x).__name__} came. Say "
+            "data.as_rows(x), or torch.as_tensor(x, dtype=torch.get_default_dtype())."
+        )
+    if not x.dim():
+        raise ShapeError(f"{what} takes rows of shape (n, *event), but got a tensor of shape ().")
+    if x.dtype != like.dtype and (x.is_floating_point() or x.is_complex()):
+        raise DataError(
+            f"{what} computes in {like.dtype}, but the rows are of dtype {x.dtype}. Convert the one or the "
+            f"other: x.to({like.dtype}), or model.to({x.dtype})."
+        )
+
+
+def _check_one_each(context: Tensor, n: int) -> None:
+    if not isinstance(context, Tensor):
+        raise ArgumentTypeError(f"context must be a tensor, but is a {type(context).__name__}.")
+    if context.dim() > 1 and len(context) not in (1, n):
+        raise ShapeError(
+            f"{n} rows need {n} contexts, or one for all of shape (C,), but context has shape "
+            f"{tuple(context.shape)}. Say sample({len(context)}, context=context)."
+        )
 
 
 @contextmanager
@@ -93,11 +132,15 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def seeded(seed: int | None) -> Iterator[None]:
+def seeded(seed: Any) -> Iterator[None]:
     """Draw from a random state of its own that starts at ``seed``; do nothing if it is None."""
     if seed is None:
         yield
         return
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
+        raise ArgumentTypeError(f"seed must be an integer or None, but is {seed!r}.")
+    if not -(2**63) <= seed < 2**64:
+        raise DataError(f"seed must lie in [-2**63, 2**64), but is {seed}.")
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(int(seed))
         yield

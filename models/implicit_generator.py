@@ -20,6 +20,7 @@ from pyro_dgm.errors import ShapeError
 from pyro_dgm.models.generative_model import Capabilities, GenerativeModel, evaluating
 from pyro_dgm.models.vae import VAE
 from pyro_dgm.naming import unregistered
+from pyro_dgm.networks import call_network
 from pyro_dgm.plates import data_plate
 
 __all__ = ["ImplicitGenerator"]
@@ -105,7 +106,8 @@ class ImplicitGenerator(GenerativeModel):
 
     def generate(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Return g(z), of shape ``(*batch, *data_shape)``, for latents ``(*batch, latent_dim)``."""
-        x: Tensor = self.generator(z) if context is None else self.generator(z, context)
+        given = (z,) if context is None else (z, context)
+        x: Tensor = call_network("the generator", self.generator, *given)
         wanted = z.shape[:-1] + self.data_shape
         if x.shape != wanted:
             raise ShapeError(
@@ -179,7 +181,8 @@ class ImplicitGenerator(GenerativeModel):
 
     def _read_shape(self) -> torch.Size:
         with torch.no_grad(), evaluating(self):
-            return self.generator(self.origin[None]).shape[1:]  # type: ignore[no-any-return]
+            x: Tensor = call_network("the generator", self.generator, self.origin[None])
+            return x.shape[1:]
 
 
 class _Mean(nn.Module):

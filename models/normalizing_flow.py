@@ -89,4 +89,7 @@ class NormalizingFlow(GenerativeModel):
     def encode(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The one latent that generates each row, of the shape of ``x``."""
         with evaluating(self):
-            return self.flow.transform(context).inv(x)  # type: ignore[no-any-return]
+            flow = self.flow(context)
+            flow.check_value(x)
+            latent: Tensor = flow.transform.inv(x)
+            return latent

@@ -10,11 +10,13 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
+from pyro_dgm.arguments import positive_int
 from pyro_dgm.distributions import FlowDistribution, StandardNormal
 from pyro_dgm.distributions.entries import observed_entries
 from pyro_dgm.distributions.likelihoods import Bernoulli, Likelihood
-from pyro_dgm.errors import ShapeError
-from pyro_dgm.models.generative_model import Capabilities, GenerativeModel, evaluating
+from pyro_dgm.errors import DataError, PyroDGMError, ShapeError
+from pyro_dgm.models.generative_model import Capabilities, GenerativeModel, check_rows, evaluating
+from pyro_dgm.networks import call_network
 from pyro_dgm.plates import data_plate
 
 __all__ = ["VAE"]
@@ -45,7 +47,10 @@ class VAE(GenerativeModel):
         name: Prefix of the parameters in Pyro's store; unique by default.
 
     Raises:
-        ShapeError: If prior, guide and decoder disagree with ``latent_dim`` or the data.
+        ShapeError: If prior, guide and decoder disagree with ``latent_dim`` or the data, or a context comes
+            that no part reads.
+        DataError: If ``latent_dim`` is below 1, or, where arguments are validated, rows are outside of the
+            likelihood's support.
 
     Reference:
         Kingma and Welling, Auto-Encoding Variational Bayes, ICLR 2014. https://arxiv.org/abs/1312.6114
@@ -70,6 +75,8 @@ class VAE(GenerativeModel):
         name: str | None = None,
     ) -> None:
         super().__init__(name)
+        if latent_dim < 1:
+            raise DataError(f"a VAE needs latent_dim >= 1, but got latent_dim={latent_dim}.")
         self.decoder, self.takes_context = decoder, takes_context
         self.guide: nn.Module | None = guide
         self.likelihood = Bernoulli() if likelihood is None else likelihood
@@ -86,6 +93,8 @@ class VAE(GenerativeModel):
     def prior(self, context: Tensor | None = None) -> TorchDistribution:
         """Return p(z), of event shape ``(latent_dim,)``."""
         learned = self.learned_prior
+        if context is not None:
+            self._check_context(context)
         if learned is None:
             return StandardNormal(self.origin)
         prior: TorchDistribution = learned(context) if getattr(learned, "context_dim", 0) else learned()
@@ -98,7 +107,8 @@ class VAE(GenerativeModel):
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> TorchDistribution:
         """Return p(x | z) for latents of shape ``(*batch, latent_dim)``."""
-        return self.likelihood(self.decoder(z, context) if self.takes_context else self.decoder(z))
+        given = (z, context) if self.takes_context else (z,)
+        return self.likelihood(call_network("the decoder", self.decoder, *given))
 
     def forward(
         self,
@@ -131,7 +141,17 @@ class VAE(GenerativeModel):
 
         Of shape ``(*sample, n)``, in nats. Each row stands for itself: nothing is scaled.
         """
-        log_likelihood: Tensor = self._fitting(x, self.decode(z, context), mask).log_prob(x)
+        p_x = self._fitting(x, self.decode(z, context), mask)
+        try:
+            log_likelihood: Tensor = p_x.log_prob(x)
+        except ValueError as error:
+            if isinstance(error, PyroDGMError) or "within the support" not in str(error):
+                raise
+            first = " ".join(str(error).split(", but found invalid")[0].split())
+            raise DataError(
+                f"the rows are outside the support of the VAE's likelihood: {first}. Rescale, binarise or "
+                "dequantise them, or choose another likelihood=."
+            ) from error
         return log_likelihood
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -156,9 +176,16 @@ class VAE(GenerativeModel):
 
         Raises:
             NotImplementedError: If the VAE was given no guide.
+            ShapeError: If rows do not fit the networks.
+            DataError: If rows are of another dtype, outside of the support, or lead to no posterior.
         """
+        num_particles = positive_int("num_particles", num_particles)
+        check_rows("a VAE", x, self.origin)
+        if not len(x):
+            none: Tensor = self.origin.new_zeros(0)
+            return none
         with evaluating(self):
-            posterior = self._guide().posterior(x, context)
+            posterior = self._posterior(x, context)
             z = posterior.rsample(torch.Size([num_particles]))
             log_joint = self.prior(context).log_prob(z) + self.log_likelihood(x, z, context)
             log_weights: Tensor = log_joint - posterior.log_prob(z)
@@ -166,8 +193,9 @@ class VAE(GenerativeModel):
 
     def encode(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The mean of q(z | x) for each row, or of a flow its base mean's image: ``(n, latent_dim)``."""
+        check_rows("a VAE", x, self.origin)
         with evaluating(self):
-            return posterior_centre(self._guide().posterior(x, context))
+            return posterior_centre(self._posterior(x, context))
 
     def reconstruct(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The mean of p(x | z) at the mean of q(z | x), for each row: of the shape of ``x``."""
@@ -182,6 +210,26 @@ class VAE(GenerativeModel):
                 "it as VAE(decoder, latent_dim, guide=AmortizedNormal(encoder)), or set vae.guide."
             )
         return self.guide
+
+    def _posterior(self, x: Tensor, context: Tensor | None) -> TorchDistribution:
+        guide = self._guide()
+        try:
+            posterior: TorchDistribution = guide.posterior(x, context)
+        except ValueError as error:
+            if x.isfinite().all() or isinstance(error, PyroDGMError):
+                raise
+            row = int((~x.isfinite()).flatten(1).any(1).nonzero()[0])
+            raise DataError(f"x is not finite in row {row}, so that q(z | x) does not exist.") from error
+        return posterior
+
+    def _check_context(self, context: Tensor) -> None:
+        guide, prior = self.guide, self.learned_prior
+        reads = self.takes_context or getattr(guide, "takes_context", True)
+        if not (reads or getattr(prior, "context_dim", 0)):
+            raise ShapeError(
+                f"no part of this VAE reads a context, but one of shape {tuple(context.shape)} came. Build "
+                "it, or its guide, with takes_context=True, or leave the context out."
+            )
 
     def _fitting(self, x: Tensor, p_x: TorchDistribution, mask: Tensor | None) -> TorchDistribution:
         if tuple(x.shape[1:]) != tuple(p_x.event_shape):

@@ -10,10 +10,12 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
+    "ArgumentTypeError",
     "CheckFailed",
     "CheckpointError",
     "DataError",
     "MissingDataError",
+    "OutOfMemory",
     "OutputError",
     "ProcessesDiffer",
     "PyroDGMError",
@@ -21,6 +23,7 @@ __all__ = [
     "SolverFailed",
     "TrainingDiverged",
     "UnknownNameError",
+    "UnknownOptionError",
 ]
 
 
@@ -36,6 +39,10 @@ class ShapeError(DataError):
     """A tensor of the wrong shape."""
 
 
+class ArgumentTypeError(PyroDGMError, TypeError):
+    """An argument of a type that cannot be used there."""
+
+
 class UnknownNameError(PyroDGMError, ValueError):
     """A name that is not in the list of valid ones; the message names the nearest."""
 
@@ -48,13 +55,30 @@ class UnknownNameError(PyroDGMError, ValueError):
             unknown data set 'mons': did you mean 'moons'? Valid names: digits, moons.
         """
         names = sorted(valid)
-        near = difflib.get_close_matches(got, names, n=1, cutoff=0.5)
-        hint = f" did you mean {near[0]!r}?" if near else ""
-        return cls(f"unknown {kind} {got!r}:{hint} Valid names: {', '.join(names)}.")
+        return cls(f"unknown {kind} {got!r}:{_nearest(got, names)} Valid names: {', '.join(names)}.")
+
+
+class UnknownOptionError(ArgumentTypeError):
+    """A keyword that a function does not take; the message names the nearest."""
+
+    @classmethod
+    def of(cls, function: str, got: str, valid: Iterable[str]) -> UnknownOptionError:
+        """Build the error of a keyword ``got`` that is not among the ``valid`` ones of a function.
+
+        Example:
+            >>> print(UnknownOptionError.of("fit", "stpes", ["steps", "epochs"]))
+            fit has no argument 'stpes': did you mean 'steps'? It takes: steps, epochs.
+        """
+        names = list(valid)
+        return cls(f"{function} has no argument {got!r}:{_nearest(got, names)} It takes: {', '.join(names)}.")
 
 
 class MissingDataError(PyroDGMError, FileNotFoundError):
     """A data file or folder that is not where it should be."""
+
+
+class OutOfMemory(PyroDGMError, MemoryError):
+    """A training step that did not fit into the memory; parameters are those before it."""
 
 
 class OutputError(PyroDGMError, OSError):
@@ -108,3 +132,11 @@ class TrainingDiverged(PyroDGMError, RuntimeError):
     def __init__(self, message: str, *, step: int, loss: float, where: str | None = None) -> None:
         super().__init__(message)
         self.step, self.loss, self.where = step, loss, where
+
+
+def _nearest(got: str, names: list[str]) -> str:
+    """A question after the name that is nearest to the one that came: a part of it, or spelt like it."""
+    near = difflib.get_close_matches(got, names, n=1, cutoff=0.5) or [
+        name for name in names if len(got) > 3 and (got in name or name in got)
+    ]
+    return f" did you mean {near[0]!r}?" if near else ""

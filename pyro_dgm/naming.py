@@ -8,12 +8,14 @@ its own: made when it is built, made anew by ``deepcopy`` and unpickling, and ke
 
 from __future__ import annotations
 
+import functools
+import inspect
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, ClassVar
 
 import pyro
 from pyro.nn import PyroModule
@@ -21,6 +23,8 @@ from pyro.params.param_store import param_with_module_name
 from pyro.poutine.runtime import am_i_wrapped
 from torch import nn
 from torch.distributions import constraints
+
+from pyro_dgm.arguments import check_kinds, explains_options
 
 __all__ = ["NamedPyroModule", "unique_name", "unregistered"]
 
@@ -71,6 +75,14 @@ class NamedPyroModule(PyroModule):
         name: Prefix of the parameters in Pyro's store; unique by default.
     """
 
+    # What users look for on the module itself and find elsewhere: attribute -> where.
+    _elsewhere: ClassVar[Mapping[str, str]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:
+            cls.__init__ = _answering(cls, explains_options(cls.__init__))  # type: ignore[method-assign]
+
     def __init__(self, name: str | None = None) -> None:
         self.__dict__["_given_name"] = name
         super().__init__(unique_name(self._kind(), name))
@@ -96,11 +108,27 @@ class NamedPyroModule(PyroModule):
 
     def __getattr__(self, name: str) -> Any:
         child = self.__dict__.get("_modules", {}).get(name)
+        if child is None and name in self._elsewhere:
+            raise AttributeError(f"{type(self).__name__} has no {name}: {self._elsewhere[name]}")
         if child is None or isinstance(child, PyroModule):
             return super().__getattr__(name)
         if _REGISTERING.get() and am_i_wrapped():
             _register(child, f"{self.__dict__['_pyro_name']}.{name}")
         return child
+
+
+def _answering(cls: type, init: Callable[..., None]) -> Callable[..., None]:
+    """Let a constructor of this library say which argument is of the wrong type. Others mind their own."""
+    if not cls.__module__.startswith("pyro_dgm."):
+        return init
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def answering(self: Any, *args: Any, **kwargs: Any) -> None:
+        check_kinds(type(self).__name__, signature, (self, *args), kwargs)
+        init(self, *args, **kwargs)
+
+    return answering
 
 
 def _name_children(parent: nn.Module, prefix: str) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +20,8 @@ __all__ = ["fashion_mnist", "mnist"]
 _FILES = tuple(
     f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")
 )
-_READER_ERRORS = (AssertionError, ValueError, IndexError, KeyError)  # torchvision's, on a damaged file
+# torchvision's, on a damaged file or archive
+_READER_ERRORS = (AssertionError, ValueError, IndexError, KeyError, EOFError, zlib.error)
 
 
 def mnist(
@@ -31,13 +36,14 @@ def mnist(
     Args:
         root: The folder that holds ``MNIST/raw/train-images-idx3-ubyte`` and its three companions, as
             torchvision writes them.
-        download: Whether to fetch missing files into ``root``.
+        download: Whether to fetch missing files into ``root``. Each is compared with its known checksum.
         binarize: How to make the images binary; grey levels in [0, 1] by default. See
             :class:`~pyro_dgm.data.ImageData`.
         seed: Seed of the binarisation.
 
     Raises:
-        MissingDataError: If no root is given, files are missing, or the download fails.
+        MissingDataError: If no root is given, files are missing, or the download fails: no network, a
+            server that says nothing for half a minute, another checksum.
         DataError: If a file is damaged, or the seed negative.
         UnknownNameError: If there is no such binarisation.
 
@@ -109,7 +115,8 @@ def _images_and_labels(
 
     build: Any = getattr(datasets, dataset)
     try:
-        part = build(folder.parent.parent, train=train, download=download)
+        with patience() if download else nullcontext():
+            part = build(folder.parent.parent, train=train, download=download)
     except OSError as error:
         raise MissingDataError(f"{name}: cannot read or write the files in {folder}: {error}.") from error
     except RuntimeError as error:
@@ -125,6 +132,17 @@ def _images_and_labels(
     if pixels.shape != (len(labels), 28, 28) or len(labels) == 0 or not ((labels >= 0) & (labels < 10)).all():
         raise _damaged(name, folder, train, f"{len(labels)} labels for images of shape {tuple(pixels.shape)}")
     return pixels.to(torch.float32).div_(255).unsqueeze(1), labels
+
+
+@contextmanager
+def patience(seconds: float = 30.0) -> Iterator[None]:
+    """Give up on a server that is silent for so long, in what is fetched in a block."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds if before is None else before)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _damaged(name: str, folder: Path, train: bool, what: str) -> DataError:

@@ -124,6 +124,9 @@ def _as_array(data: object, name: str) -> npt.NDArray[Any]:
             f"{name} must be a tensor, an array, a list or a DataFrame, but is {type(data).__name__}."
         )
     try:
+        if isinstance(data, np.ma.MaskedArray):  # what is masked is missing, and not the number below it
+            masked: Any = data if data.dtype.kind == "f" else data.astype(float)
+            return np.asarray(masked.filled(np.nan))
         return np.asarray(data)
     except (ValueError, TypeError) as error:
         raise DataError(f"{name} of type {type(data).__name__} is no array of numbers: {error}") from error

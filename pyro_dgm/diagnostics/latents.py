@@ -13,7 +13,7 @@ from pyro_dgm.distributions import StandardNormal, kl_by_dimension
 from pyro_dgm.errors import DataError
 from pyro_dgm.metrics import Estimate, energy_distance, real_floor
 from pyro_dgm.models import VAE
-from pyro_dgm.models.generative_model import evaluating, seeded
+from pyro_dgm.models.generative_model import check_rows, evaluating, seeded
 from pyro_dgm.models.vae import posterior_centre
 
 __all__ = [
@@ -88,6 +88,7 @@ def latent_report(
         https://arxiv.org/abs/1509.00519
         Alemi et al., Fixing a Broken ELBO, ICML 2018 (rate and distortion). https://arxiv.org/abs/1711.00464
     """
+    check_rows("latent_report", x, vae.origin)
     _two_rows(x)
     guide: Any = vae.guide
     distortion = rate = 0.0

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pyro_dgm.diagnostics.arviz_lines import smoothed_weights
-from pyro_dgm.errors import DataError, ShapeError
+from pyro_dgm.errors import ArgumentTypeError, DataError, ShapeError
 
 __all__ = ["PSIS", "psis"]
 
@@ -50,6 +50,7 @@ def psis(log_weights: Tensor) -> PSIS:
 
     Raises:
         ShapeError: If there are no draws.
+        ArgumentTypeError: If they are no tensor of floating-point numbers.
         DataError: If a weight is NaN or infinite, or all weights of a row are zero.
 
     Reference:
@@ -63,6 +64,9 @@ def psis(log_weights: Tensor) -> PSIS:
         >>> psis(torch.zeros(1000) + 0.01 * torch.randn(1000)).verdict
         'good'
     """
+    if not isinstance(log_weights, Tensor) or not log_weights.is_floating_point():
+        came = log_weights.dtype if isinstance(log_weights, Tensor) else type(log_weights).__name__
+        raise ArgumentTypeError(f"log_weights must be a tensor of floating-point numbers, but is {came}.")
     if log_weights.dim() == 0 or log_weights.shape[-1] == 0:
         raise ShapeError(f"log_weights needs shape (*batch, n), but has {tuple(log_weights.shape)}.")
     rows = log_weights.detach().double().reshape(-1, log_weights.shape[-1])

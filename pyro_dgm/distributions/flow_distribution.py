@@ -9,7 +9,7 @@ from pyro.distributions import TorchDistribution, TransformedDistribution
 from torch import Size, Tensor
 from torch.distributions import Distribution
 
-from pyro_dgm.errors import DataError, ShapeError
+from pyro_dgm.errors import ArgumentTypeError, DataError, ShapeError
 from pyro_dgm.transforms.bijection import Bijection
 
 __all__ = ["FlowDistribution"]
@@ -39,8 +39,9 @@ class FlowDistribution(TransformedDistribution):  # type: ignore[misc]
 
     Raises:
         ShapeError: If a value's rightmost dimensions are not the event shape.
+        ArgumentTypeError: If a value is no tensor, or a sample shape no tuple of sizes.
         DataError: If a value is of another dtype than the flow, or, where arguments are validated, outside
-            of the support.
+            of the support, or if weights or context are not finite.
     """
 
     arg_constraints: dict[str, Any] = {}
@@ -66,7 +67,7 @@ class FlowDistribution(TransformedDistribution):  # type: ignore[misc]
 
     def expand(self, batch_shape: Size, _instance: None = None) -> FlowDistribution:
         """Return this distribution with a larger ``batch_shape``; itself if it has that shape."""
-        batch_shape = Size(batch_shape)
+        batch_shape = _size(batch_shape)
         if batch_shape == self.batch_shape:
             return self
         wider = FlowDistribution(self.base_dist.expand(batch_shape), self.transform, validate_args=False)
@@ -78,12 +79,16 @@ class FlowDistribution(TransformedDistribution):  # type: ignore[misc]
         drawn = self._scored
         if drawn is not None and drawn[0] is value and drawn[1] == value._version:
             return drawn[2]
-        self._check_event(value)
-        # Torch's checks cannot reshape an empty batch, and a compiled graph cannot branch on values.
-        if self._validate_args and value.numel() and not torch.compiler.is_compiling():
-            self._check_support(value)
+        self.check_value(value)
         x, ladj = self.transform.inverse_and_ladj(value)
-        log_prob: Tensor = self.base_dist.log_prob(x) + ladj
+        try:
+            log_prob: Tensor = self.base_dist.log_prob(x) + ladj
+        except ValueError as error:  # where arguments are validated, of a latent that is not a number
+            return self._log_prob_of_far_rows(value, x, ladj, error)
+        except RuntimeError:
+            if value.numel():
+                raise
+            return ladj  # no rows, which torch's checks cannot reshape
         return log_prob
 
     def rsample_and_log_prob(self, sample_shape: Size | tuple[int, ...] = ()) -> tuple[Tensor, Tensor]:
@@ -92,7 +97,7 @@ class FlowDistribution(TransformedDistribution):  # type: ignore[misc]
         Returns:
             The draws ``(*sample, *batch, *event)`` and their log-densities ``(*sample, *batch)``, in nats.
         """
-        x = self.base_dist.rsample(Size(sample_shape))
+        x = self.base_dist.rsample(_size(sample_shape))
         y, ladj = self.transform.call_and_ladj(x)
         return y, self.base_dist.log_prob(x) - ladj
 
@@ -107,7 +112,7 @@ class FlowDistribution(TransformedDistribution):  # type: ignore[misc]
     def sample(self, sample_shape: Size | tuple[int, ...] = ()) -> Tensor:
         """Draw samples without gradients."""
         with torch.no_grad():
-            y: Tensor = self.transform(self.base_dist.sample(Size(sample_shape)))
+            y: Tensor = self.transform(self.base_dist.sample(_size(sample_shape)))
             return y
 
     def score_with_costs(self, value: Tensor) -> dict[str, Tensor]:
@@ -129,10 +134,40 @@ class FlowDistribution(TransformedDistribution):  # type: ignore[misc]
         """
         self._scored = (value, value._version, log_prob)
 
+    def _log_prob_of_far_rows(self, value: Tensor, x: Tensor, ladj: Tensor, error: ValueError) -> Tensor:
+        """Rows so far out that their latent overflows have a density of zero; others have none at all."""
+        rank, data_rank = len(self.base_dist.event_shape), len(self.event_shape)
+        good = x.isfinite().flatten(-rank).all(-1)
+        limit = torch.finfo(value.dtype).max ** 0.25
+        far = value.detach().abs().flatten(-data_rank).amax(-1) > limit
+        lost = ~(good | far)
+        if lost.any() or not value.isfinite().all():
+            first = tuple(lost.nonzero()[0].tolist()) if lost.any() else ()
+            raise DataError(
+                f"{int(lost.sum())} of {lost.numel()} rows have no latent that is a number, the first "
+                f"at index {first}, though their values are finite. The weights or the context are NaN "
+                "or infinite."
+            ) from error
+        safe = x.where(good.reshape(good.shape + (1,) * rank), x.new_zeros(()))
+        log_prob: Tensor = self.base_dist.log_prob(safe) + ladj
+        return log_prob.where(good, log_prob.new_full((), -torch.inf))
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_scored": None}
 
+    def check_value(self, value: Tensor) -> None:
+        """Raise unless ``value`` is a tensor that this distribution can score, or carry to the base."""
+        self._check_event(value)
+        # Torch's checks cannot reshape an empty batch, and a compiled graph cannot branch on values.
+        if self._validate_args and value.numel() and not torch.compiler.is_compiling():
+            self._check_support(value)
+
     def _check_event(self, value: Tensor) -> None:
+        if not isinstance(value, Tensor):
+            raise ArgumentTypeError(
+                f"log_prob takes a tensor of shape (*batch, {', '.join(map(str, self.event_shape))}), but a "
+                f"{type(value).__name__} came. Say torch.as_tensor(value, dtype=torch.get_default_dtype())."
+            )
         rank = len(self.event_shape)
         if value.shape[value.dim() - rank :] != self.event_shape or value.dim() < rank:
             raise ShapeError(
@@ -163,3 +198,17 @@ class FlowDistribution(TransformedDistribution):  # type: ignore[misc]
                 f"the first is the one at index {first}: {value[first].tolist()}. Remove or mend these rows, "
                 "or build the flow with the support= that the data have."
             )
+
+
+def _size(shape: Any) -> Size:
+    """A shape that a user gave, as torch's own kind."""
+    try:
+        size: Size | None = Size(shape)
+    except TypeError:
+        size = None
+    if size is None or any(n < 0 for n in size):
+        hint = f"({shape},)" if isinstance(shape, int) and shape >= 0 else "(5,)"
+        raise ArgumentTypeError(
+            f"a shape must be a tuple of sizes of at least 0, but is {shape!r}. Say for example {hint}."
+        )
+    return size

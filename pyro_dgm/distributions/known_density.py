@@ -10,6 +10,8 @@ from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 from torch.types import _size
 
+from pyro_dgm.errors import ArgumentTypeError, ShapeError
+
 __all__ = ["KnownDensity"]
 
 _ROWS_AT_ONCE = 8192  # a row costs up to a kilobyte or two of temporaries
@@ -63,8 +65,21 @@ class KnownDensity(TorchDistribution):
 
         Shape:
             ``value``: ``(*batch, D)``. Returns ``(*batch,)``, broadcast with ``batch_shape``.
+
+        Raises:
+            ShapeError: If these are no points of D numbers.
         """
-        if self._validate_args:
+        if not isinstance(value, Tensor) or value.is_complex():
+            raise ArgumentTypeError(
+                f"{type(self).__name__} scores a tensor of real points, not a {type(value).__name__}. Say "
+                "torch.as_tensor(points)."
+            )
+        size = self.event_shape[0]
+        if not value.dim() or value.shape[-1] != size:
+            raise ShapeError(
+                f"{type(self).__name__} scores points of shape (*batch, {size}), not {tuple(value.shape)}."
+            )
+        if self._validate_args and value.numel():
             self._validate_sample(value)
         shape = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
         # The square of a coordinate beyond the clamp would overflow; its log-density rounds to -inf anyway.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.distributions.constraints import Constraint
 
 from pyro_dgm.distributions import FlowDistribution, StandardBase, StandardNormal
-from pyro_dgm.errors import ShapeError
+from pyro_dgm.errors import ArgumentTypeError, DataError, ShapeError
 from pyro_dgm.naming import NamedPyroModule
 from pyro_dgm.transforms import Bijection, Composed, OntoSupport
 
@@ -37,8 +38,19 @@ class Flow(NamedPyroModule):
 
     Raises:
         ShapeError: If a context is missing, superfluous or of the wrong size.
-        DataError: If no bijection onto the support is known.
+        DataError: If no bijection onto the support is known, or a context is of another dtype than the flow.
     """
+
+    _elsewhere: ClassVar[Mapping[str, str]] = {
+        **{
+            name: f"a flow gives a distribution when it is called. Say flow().{name}(...), or "
+            f"flow(context).{name}(...) for a conditional flow."
+            for name in ("log_prob", "sample", "rsample", "rsample_and_log_prob")
+        },
+        **dict.fromkeys(
+            ("inverse", "inv", "encode"), "take flow.transform(context), from latent to data, and its .inv."
+        ),
+    }
 
     def __init__(
         self,
@@ -99,15 +111,33 @@ class Flow(NamedPyroModule):
         return FlowDistribution(self.base(context), self.transform(context))
 
     def check_context(self, context: Tensor | None) -> None:
-        """Raise :class:`ShapeError` unless the context is what this flow was built for."""
-        got = 0 if context is None else context.shape[-1]
+        """Raise :class:`ShapeError` or :class:`DataError` unless the flow was built for such a context."""
+        self.check_tensor(context)
+        got = 0 if context is None else context.shape[-1] if context.dim() else -1
         if got != self.context_dim:
             came = "none came" if context is None else f"one of shape {tuple(context.shape)} came"
             wanted = f"a context of shape (*batch, {self.context_dim})" if self.context_dim else "no context"
             raise ShapeError(
                 f"{type(self).__name__} was built with context_dim={self.context_dim} and expects {wanted}, "
                 f"but {came}. Call flow(context) with that shape, or build the flow with "
-                f"context_dim={got}."
+                f"context_dim={max(got, 1) if context is not None else 0}."
+            )
+
+    def check_tensor(self, context: Tensor | None) -> None:
+        """Raise unless a context is None, or a tensor of the flow's dtype."""
+        if context is None:
+            return
+        if not isinstance(context, Tensor):
+            raise ArgumentTypeError(
+                f"{type(self).__name__} takes a context that is a tensor, but a {type(context).__name__} "
+                "came. Say torch.as_tensor(context, dtype=torch.get_default_dtype()). Rows to be scored go "
+                "to flow(context).log_prob(rows)."
+            )
+        if context.dtype != self.origin.dtype and not torch.is_autocast_enabled(context.device.type):
+            raise DataError(
+                f"{type(self).__name__} computes in {self.origin.dtype}, but the context is of dtype "
+                f"{context.dtype}. Convert the one or the other: context.to({self.origin.dtype}), or "
+                "flow.to(dtype)."
             )
 
     def freeze(self) -> Self:

@@ -43,7 +43,7 @@ class ImageFlow(Flow):
         alpha: float | None = None,
         name: str | None = None,
     ) -> None:
-        shape = tuple(int(size) for size in event_shape)
+        shape = tuple(event_shape)
         if len(shape) != 3 or min(shape) < 1:
             raise ShapeError(f"{type(self).__name__} needs event_shape=(C, H, W), but got {shape}.")
         if context_channels < 0 or (context_dim and context_channels):
@@ -72,7 +72,9 @@ class ImageFlow(Flow):
         """Raise :class:`ShapeError` unless the context is what this flow was built for."""
         if not self.context_channels:
             super().check_context(context)
-        elif context is None or tuple(context.shape[-3:]) != self.context_shape:
+            return
+        self.check_tensor(context)
+        if context is None or tuple(context.shape[-3:]) != self.context_shape:
             came = "none came" if context is None else f"one of shape {tuple(context.shape)} came"
             raise ShapeError(
                 f"{type(self).__name__} was built with context_channels={self.context_channels} and expects "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Self
 
 import torch
@@ -91,10 +92,19 @@ class Whitened(Flow):
             raise DataError("location and scale need at least two rows, all of them finite.")
         rows = rows.detach().to(flow.origin)
         scale = rows.std(0)
-        scale = torch.where(scale > 1e-6 * (1 + rows.mean(0).abs()), scale, 1.0)  # a constant column
+        varies = scale > 1e-6 * (1 + rows.mean(0).abs())
+        if not varies.all():
+            constant = ", ".join(map(str, (~varies).nonzero().flatten().tolist()))
+            warnings.warn(
+                f"the rows do not vary in column {constant}: its scale is left at 1. No density lies along "
+                "it; leave it out.",
+                UserWarning,
+                stacklevel=2,
+            )
+        scale = torch.where(varies, scale, 1.0)
         whitened = cls(flow, correlated=True, name=name)
         standard = (rows - rows.mean(0)) / scale
-        correlation = standard.mT @ standard / (len(rows) - 1)
+        correlation = standard.mT @ standard / (len(rows) - 1) + torch.diag((~varies).to(rows))
         # With a little of the identity, columns that repeat one another leave the triangle regular.
         root = torch.linalg.cholesky(0.999 * correlation + 1e-3 * torch.eye(len(scale)).to(rows))
         whitened.affine.set(rows.mean(0), scale[:, None] * root)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_dgm.errors import DataError, ShapeError
+from pyro_dgm.errors import ArgumentTypeError, DataError, ShapeError
 from pyro_dgm.inference.flow_prior import FlowPrior
 from pyro_dgm.inference.importance_draws import ImportanceDraws, importance_draws
 from pyro_dgm.inference.independence_metropolis import IndependenceChains
@@ -102,7 +102,14 @@ def draws_of(
 
 
 def _as_chain(samples: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return _checked({name: torch.as_tensor(draws)[None] for name, draws in samples.items()})
+    try:
+        tensors = {name: torch.as_tensor(draws) for name, draws in samples.items()}
+    except (TypeError, ValueError, RuntimeError) as error:
+        kinds = ", ".join(f"{name}: {type(draws).__name__}" for name, draws in samples.items())
+        raise ArgumentTypeError(f"draws must be arrays of numbers (n, *site), but are {kinds}.") from error
+    if any(not draws.dim() for draws in tensors.values()):
+        raise ShapeError("draws of a site need shape (n, *site), but one is a single number.")
+    return _checked({name: draws[None] for name, draws in tensors.items()})
 
 
 def _checked(samples: Mapping[str, Tensor]) -> dict[str, Tensor]:

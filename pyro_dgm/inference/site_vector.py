@@ -10,7 +10,7 @@ from torch import Size, Tensor
 from torch.distributions import biject_to, constraints
 from torch.distributions.transforms import Transform
 
-from pyro_dgm.errors import DataError, ShapeError
+from pyro_dgm.errors import ArgumentTypeError, DataError, ShapeError
 
 __all__ = ["SiteVector"]
 
@@ -49,6 +49,7 @@ class SiteVector:
             supports: The support of each site, a constraint of torch; those that are not named are real.
 
         Raises:
+            ArgumentTypeError: If draws are no tensor.
             DataError: If there is no site, or a support is of an unknown or a discrete site.
         """
         supports = {} if supports is None else dict(supports)
@@ -60,6 +61,7 @@ class SiteVector:
                 f"supports names {', '.join(unknown)}, but the samples hold {', '.join(samples)}."
             )
         transforms = {}
+        _check_tensors(samples)
         for name in samples:
             support = supports.get(name, constraints.real)
             if support.is_discrete or not samples[name].is_floating_point():
@@ -78,6 +80,7 @@ class SiteVector:
             DataError: If a value is not finite, or outside the support of its site or on its edge.
         """
         columns = []
+        _check_tensors(samples)
         for name, shape in self.shapes.items():
             if name not in samples:
                 raise ShapeError(f"site {name!r} is missing; there are {', '.join(samples) or 'none'}.")
@@ -87,6 +90,8 @@ class SiteVector:
                     f"draws of site {name!r} need shape (n, {', '.join(map(str, shape))}), but have "
                     f"{tuple(draws.shape)}."
                 )
+            if not draws.numel():
+                raise DataError(f"there are no draws of site {name!r}: its shape is {tuple(draws.shape)}.")
             column = self.transforms[name].inv(draws).reshape(len(draws), -1)
             if not column.isfinite().all():
                 bad = int((~column.isfinite()).any(-1).sum())
@@ -110,3 +115,16 @@ class SiteVector:
             name: self.transforms[name](part.reshape(vector.shape[:-1] + shape))
             for (name, shape), part in zip(self.unbounded.items(), parts, strict=True)
         }
+
+
+def _check_tensors(samples: Mapping[str, Tensor]) -> None:
+    for name, draws in samples.items():
+        if not isinstance(draws, Tensor):
+            raise ArgumentTypeError(
+                f"draws of site {name!r} must be a tensor (n, *site), but are a {type(draws).__name__}. Say "
+                "torch.as_tensor(draws)."
+            )
+        if draws.dtype in (torch.float16, torch.bfloat16):
+            raise DataError(
+                f"draws of site {name!r} are in half precision, {draws.dtype}. Say draws.float()."
+            )

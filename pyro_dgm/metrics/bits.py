@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from pyro_dgm.errors import ShapeError
+
 __all__ = ["bits_per_dim"]
 
 
@@ -25,9 +27,15 @@ def bits_per_dim(log_prob: Tensor, event_shape: Sequence[int]) -> Tensor:
     Returns:
         Bits per dimension, of the shape of ``log_prob``.
 
+    Raises:
+        ShapeError: If an image has no entries.
+
     Example:
         >>> import torch
         >>> bits_per_dim(torch.tensor(-784 * math.log(256)), (1, 28, 28))
         tensor(8.)
     """
-    return log_prob / (-math.prod(event_shape) * math.log(2))
+    entries = math.prod(event_shape)
+    if entries < 1:
+        raise ShapeError(f"an image needs at least one entry, but event_shape is {tuple(event_shape)}.")
+    return log_prob / (-entries * math.log(2))

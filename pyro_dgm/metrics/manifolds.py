@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyro_dgm.errors import DataError
+from pyro_dgm.arguments import positive_int
 from pyro_dgm.metrics.estimate import Estimate
 from pyro_dgm.metrics.neighbours import nearest_between, nearest_within
 from pyro_dgm.metrics.pairwise import blocks, distances
@@ -77,8 +77,7 @@ def manifolds(samples: object, real: object, *, k: int = 5, block: int = 1024) -
         >>> found.precision.value > 0.9 > 0.5 > found.recall.value
         True
     """
-    if k < 1:
-        raise DataError(f"k must be at least 1, got {k}.")
+    k = positive_int("k", k)
     fake, true = two_samples(samples, real, name=f"k={k}", least=k + 1, names=("samples", "real"))
     centre = true.mean(0)
     fake, true = fake - centre, true - centre

@@ -23,7 +23,5 @@ def import_pot() -> Any:
         try:
             import ot
         except ImportError as error:
-            raise ImportError(
-                "exact transport needs POT: install it with pip install 'pyro-dgm[metrics]'."
-            ) from error
+            raise ImportError('exact transport needs POT: pip install "pyro-dgm[metrics]"') from error
     return ot

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from pyro_dgm.errors import ArgumentTypeError, ShapeError
+
 __all__ = ["tail_index"]
 
 
@@ -26,6 +28,10 @@ def tail_index(log_weights: Tensor) -> Tensor:
         rounding in single precision, ``inf`` where fewer than
         five are in the tail or most are zero.
 
+    Raises:
+        ArgumentTypeError: If they are no tensor of floating-point numbers.
+        ShapeError: If they are not of shape ``(S, n)``.
+
     Reference:
         Vehtari, Simpson, Gelman, Yao and Gabry, Pareto Smoothed Importance Sampling, JMLR 2024.
         https://arxiv.org/abs/1507.02646
@@ -38,6 +44,11 @@ def tail_index(log_weights: Tensor) -> Tensor:
         >>> bool((tail_index(heavy) - 1).abs() < 0.2)
         True
     """
+    if not isinstance(log_weights, Tensor) or not log_weights.is_floating_point():
+        came = log_weights.dtype if isinstance(log_weights, Tensor) else type(log_weights).__name__
+        raise ArgumentTypeError(f"log_weights must be a tensor of floating-point numbers, but is {came}.")
+    if log_weights.dim() != 2:
+        raise ShapeError(f"log_weights needs shape (S, n), but has {tuple(log_weights.shape)}.")
     size = len(log_weights)
     count = math.ceil(min(size / 5, 3 * math.sqrt(size)))
     if count < 5:

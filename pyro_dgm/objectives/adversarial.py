@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from pyro_dgm.errors import TrainingDiverged
+from pyro_dgm.arguments import explains_options, positive_int
+from pyro_dgm.errors import ArgumentTypeError, TrainingDiverged
 from pyro_dgm.objectives.average import WeightAverage
 from pyro_dgm.objectives.batch import Batch, as_batch
 from pyro_dgm.objectives.holding import holding, undone_on_error
@@ -77,6 +78,7 @@ class Adversarial:
         [True, False, True, False]
     """
 
+    @explains_options
     def __init__(
         self,
         model: nn.Module,
@@ -91,8 +93,12 @@ class Adversarial:
         watch: Watch | None = None,
         on_divergence: OnDivergence = "warn",
     ) -> None:
-        if critic_steps < 1:
-            raise ValueError(f"critic_steps must be at least 1, but is {critic_steps}.")
+        critic_steps = positive_int("critic_steps", critic_steps)
+        if optimizers is not None and not (isinstance(optimizers, tuple | list) and len(optimizers) == 2):
+            raise ArgumentTypeError(
+                "optimizers must be a pair, the generator's and the critic's, either of them None for the "
+                f"default, but is a {type(optimizers).__name__}."
+            )
         self.model, self.critic = _module(model, "model"), _module(critic, "critic")
         self.critic_steps = critic_steps
         self.loss = adversarial_loss(loss)

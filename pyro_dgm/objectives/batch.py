@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from pyro_dgm.errors import ArgumentTypeError, ShapeError
+
 __all__ = ["Batch", "as_batch"]
 
 
@@ -28,4 +30,15 @@ class Batch:
 
 def as_batch(batch: Batch | Tensor) -> Batch:
     """Return a batch as it is, and a plain tensor as the batch of all its rows."""
-    return batch if isinstance(batch, Batch) else Batch(batch)
+    if isinstance(batch, Batch):
+        return batch
+    if not isinstance(batch, Tensor):
+        raise ArgumentTypeError(
+            f"an objective takes a Batch or a tensor of rows, but got a {type(batch).__name__}. Say "
+            "Batch(data.as_rows(x)); fit takes arrays and lists as they are."
+        )
+    if not batch.dim() or not len(batch):
+        raise ShapeError(
+            f"a batch needs at least one row, (n, *event), but its shape is {tuple(batch.shape)}."
+        )
+    return Batch(batch)

@@ -9,11 +9,15 @@ from typing import Any, cast
 import torch
 from pyro import poutine
 from pyro.infer import Trace_ELBO
+from pyro.infer.autoguide import AutoGuide
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
+from pyro_dgm.arguments import explains_options, positive_int
+from pyro_dgm.errors import ArgumentTypeError, DataError, PyroDGMError
+from pyro_dgm.flows import Flow
 from pyro_dgm.guides import AmortizedGuide, Empty
-from pyro_dgm.models import VAE
+from pyro_dgm.models import VAE, GenerativeModel
 from pyro_dgm.naming import unregistered
 from pyro_dgm.objectives.batch import Batch, as_batch
 from pyro_dgm.objectives.latent_bound import KL, KLTerm, LatentBound, is_direct
@@ -73,6 +77,7 @@ class ELBO(nn.Module):
 
     steps: Tensor
 
+    @explains_options
     def __init__(
         self,
         model: nn.Module,
@@ -87,7 +92,14 @@ class ELBO(nn.Module):
     ) -> None:
         super().__init__()
         guide = getattr(model, "guide", None) if guide is None else guide
+        num_particles = positive_int("num_particles", num_particles)
         self.model = _module("model", model)
+        if isinstance(model, Empty | AmortizedGuide | AutoGuide):
+            raise ArgumentTypeError(
+                f"ELBO(model, guide) was given the guide {type(model).__name__} as its model: swap the two."
+            )
+        if guide is None:
+            raise ArgumentTypeError(_NO_GUIDE.format(name=type(model).__name__) + _instead_of(model))
         self.guide = _module("guide", guide)
         self.terms: dict[str, Tensor] = {}
         self._exact = isinstance(guide, Empty) and estimator is None
@@ -112,6 +124,19 @@ class ELBO(nn.Module):
         batch = as_batch(batch)
         args, kwargs = self.arguments(batch)
         rows = kwargs.get("size") or len(batch.x)
+        try:
+            return self._loss(batch, args, kwargs, rows)
+        except ValueError as error:
+            # Pyro wraps what a distribution raises, with all shapes of the trace
+            if isinstance(error.__cause__, PyroDGMError):
+                raise error.__cause__ from None
+            finite = batch.x.isfinite()
+            if not finite.all() and not isinstance(error, PyroDGMError):
+                row = int((~finite).flatten(1).any(1).nonzero()[0])
+                raise DataError(f"the batch is not finite in row {row}: {batch.x[row].tolist()}.") from error
+            raise
+
+    def _loss(self, batch: Batch, args: Any, kwargs: Any, rows: int) -> Tensor:
         with unregistered():
             if self._exact:
                 return self._negative_log_joint(args, kwargs, rows)
@@ -186,6 +211,20 @@ class ELBO(nn.Module):
             raise TypeError("the model has no sample site to fit: it needs pyro.sample(..., obs=x).")
         self.terms |= getattr(self.model, "costs", {})
         return total
+
+
+_NO_GUIDE = "ELBO needs a guide that is an nn.Module, but {name} has none and none came. "
+
+
+def _instead_of(model: nn.Module) -> str:
+    """What to do with a model that has no guide."""
+    if isinstance(model, Flow):
+        return "A flow is a distribution to build models with: ELBO(NormalizingFlow(flow))."
+    if isinstance(model, GenerativeModel) and not (
+        model.capabilities.has_log_prob or model.capabilities.has_bound or isinstance(model, VAE)
+    ):
+        return "It has no density: train it by objectives.Adversarial(model, critic)."
+    return "Pass ELBO(model, guide), such as guides.AmortizedNormal(encoder) for a VAE."
 
 
 def _module(role: str, part: Any) -> nn.Module:

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pyro_dgm.errors import UnknownNameError
+from pyro_dgm.errors import ShapeError, UnknownNameError
 from pyro_dgm.flows import Flow
 from pyro_dgm.nets import Velocity
 from pyro_dgm.objectives.batch import Batch, as_batch
@@ -66,6 +66,7 @@ class FlowMatching(nn.Module):
     def forward(self, batch: Batch | Tensor) -> Tensor:
         """Return the loss of the batch, a scalar: squared length over squared time, mean over rows."""
         batch = as_batch(batch)
+        self._check(batch)
         x = batch.x if self.flow.outer is None else self.flow.outer.inv(batch.x)
         velocity, context = self._velocity, batch.context
         z = torch.randn_like(x)
@@ -83,6 +84,15 @@ class FlowMatching(nn.Module):
     def evaluate_loss(self, batch: Batch | Tensor) -> float:
         """Return the loss of the batch as a float, without gradients."""
         return self(batch).item()  # type: ignore[no-any-return]
+
+    def _check(self, batch: Batch) -> None:
+        x, flow = batch.x, self.flow
+        flow.check_context(batch.context)
+        if tuple(x.shape[1:]) != tuple(flow.event_shape) or x.dtype != flow.origin.dtype:
+            raise ShapeError(
+                f"this flow has events of shape {tuple(flow.event_shape)} and {flow.origin.dtype}, but the "
+                f"batch has shape {tuple(x.shape)} and {x.dtype}. Give rows of that shape and dtype."
+            )
 
     @property
     def _velocity(self) -> Velocity:

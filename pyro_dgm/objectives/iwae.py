@@ -8,6 +8,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from pyro_dgm.arguments import explains_options, positive_int
 from pyro_dgm.guides import AmortizedGuide
 from pyro_dgm.models import VAE
 from pyro_dgm.naming import unregistered
@@ -73,6 +74,7 @@ class IWAE(nn.Module):
         torch.Size([])
     """
 
+    @explains_options
     def __init__(
         self,
         model: nn.Module,
@@ -84,11 +86,8 @@ class IWAE(nn.Module):
         max_plate_nesting: int = 1,
     ) -> None:
         super().__init__()
-        if num_particles < 1 or max_plate_nesting < 1:
-            raise ValueError(
-                f"num_particles and max_plate_nesting must be at least 1, but are {num_particles} and "
-                f"{max_plate_nesting}."
-            )
+        num_particles = positive_int("num_particles", num_particles)
+        max_plate_nesting = positive_int("max_plate_nesting", max_plate_nesting)
         if not 0 <= alpha < 1:
             raise ValueError(f"alpha must be in [0, 1), but is {alpha}: elsewhere there is no lower bound.")
         if gradient not in ("standard", "stl", "dreg"):

@@ -56,7 +56,7 @@ def build_model(config: Mapping[str, Any]) -> GenerativeModel:
         recipe = get(config["recipe"])
         options = recipe.chosen(config["options"])
         return recipe.make_model(torch.Size(config["event_shape"]), options)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise CheckpointError(
             f"the description of the saved model cannot be built: {error}. It should name a recipe, an "
             "event_shape and options, as Recipe.config writes them."

@@ -7,6 +7,7 @@ from pyro_dgm.training.checkpoint import load_weights, read_config, read_extra, 
 from pyro_dgm.training.checkpoints import Checkpoints, latest_checkpoint, read_checkpoint
 from pyro_dgm.training.collapse import CollapseWarning, LatentWatch
 from pyro_dgm.training.fitting import fit
+from pyro_dgm.training.hindsight import DensityWarning
 from pyro_dgm.training.history import History
 from pyro_dgm.training.logs import CSVLog, TensorBoardLog
 from pyro_dgm.training.ranks import Ranks, start_processes
@@ -19,6 +20,7 @@ __all__ = [
     "Callback",
     "Checkpoints",
     "CollapseWarning",
+    "DensityWarning",
     "Every",
     "FitState",
     "History",

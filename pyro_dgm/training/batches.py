@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from typing import Any, Protocol
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from pyro_dgm.errors import ShapeError
+from pyro_dgm.errors import ArgumentTypeError, ShapeError
 from pyro_dgm.objectives.batch import Batch
 from pyro_dgm.training.shuffled import Shuffled
 from pyro_dgm.training.streams import Fresh, Loaded
@@ -71,8 +72,13 @@ def as_source(data: Any, batch_size: int, seed: int, like: Tensor) -> Source:
         return Fresh(lambda n: data.sample(torch.Size([n])), batch_size, like)
     if callable(getattr(data, "sample", None)) and not hasattr(data, "to_numpy"):
         return Fresh(data.sample, batch_size, like)
-    if data is None or isinstance(data, str | bytes | dict | set) or callable(data):
-        raise TypeError(
+    if isinstance(data, str | PathLike):
+        raise ArgumentTypeError(
+            f"data is a {type(data).__name__}, {str(data)!r}: read the file first, by numpy.load(path, "
+            "allow_pickle=False) or pandas.read_csv(path), or a data set by pyro_dgm.data.load(name)."
+        )
+    if data is None or isinstance(data, bytes | dict | set) or callable(data):
+        raise ArgumentTypeError(
             f"cannot train on a {type(data).__name__}: data must be rows (a tensor, numpy array, list or "
             "DataFrame), a pair (rows, context), a torch Dataset or DataLoader, images such as "
             "pyro_dgm.data.digits(), or an object whose sample(n) gives fresh rows."

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Integral, Real
-from typing import Any
+
+from pyro_dgm.arguments import positive_int, positive_number
 
 __all__ = ["DEFAULT_STEPS", "Budget", "positive_int", "positive_number"]
 
@@ -62,34 +62,3 @@ class Budget:
         if self.max_time is not None and step and seconds >= self.max_time:
             return "max_time"
         return None
-
-
-def positive_int(name: str, value: Any) -> int:
-    """Return a positive integer.
-
-    Raises:
-        ValueError: If it is an integer below 1, or a fraction; the message names the nearest valid value.
-        TypeError: If it is no number.
-    """
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a positive integer, but is {value!r}.")
-    if not isinstance(value, Integral) or value < 1:
-        near = f" Did you mean {name}={max(1, round(float(value)))}?" if math.isfinite(value) else ""
-        raise ValueError(f"{name} must be a positive integer, but is {value}.{near}")
-    return int(value)
-
-
-def positive_number(name: str, value: Any) -> float:
-    """Return a positive, finite number as a float.
-
-    Raises:
-        ValueError: If it is zero, negative or not finite.
-        TypeError: If it is no number.
-    """
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a positive number, but is {value!r}.")
-    number = float(value)
-    if not math.isfinite(number) or number <= 0:
-        near = f" Did you mean {name}={-number}?" if -math.inf < number < 0 else ""
-        raise ValueError(f"{name} must be positive and finite, but is {value}.{near}")
-    return number

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from pyro_dgm.errors import ArgumentTypeError
 from pyro_dgm.objectives.average import WeightAverage
 from pyro_dgm.training.budget import positive_int
 from pyro_dgm.training.history import History
@@ -153,6 +154,10 @@ def as_callbacks(given: Iterable[Callback | Callable[[FitState], object]]) -> li
         TypeError: If one is neither a callback nor callable.
     """
     callbacks: list[Callback] = []
+    if not isinstance(given, Callback | Iterable):
+        raise ArgumentTypeError(
+            f"callbacks must be a list, but is {given!r}. Say callbacks=[{_name(given)}]."
+        )
     for one in [given] if isinstance(given, Callback) else given:
         if isinstance(one, Callback):
             callbacks.append(one)
@@ -164,3 +169,7 @@ def as_callbacks(given: Iterable[Callback | Callable[[FitState], object]]) -> li
                 f"but got {one!r}."
             )
     return callbacks
+
+
+def _name(one: object) -> str:
+    return getattr(one, "__name__", "...")

@@ -23,6 +23,7 @@ from pyro_dgm.training.manifest import (
 
 __all__ = [
     "check_architecture",
+    "check_size",
     "load_weights",
     "parse_tensors",
     "read_config",
@@ -149,7 +150,7 @@ def _read_weights(path: Path, module: nn.Module, attempts: int = 3) -> bytes:
     entry = manifest.files.get("weights")
     if entry is None:
         raise CheckpointError(f"the manifest in {path} names no weights. Save the module again.")
-    _check_size(entry, module, path)
+    check_size(entry, module, path)
     try:
         return read_verified(path, entry)
     except CheckpointError:
@@ -170,7 +171,8 @@ def parse_tensors(content: bytes, path: Path) -> dict[str, Tensor]:
 
     try:
         return load(content)
-    except SafetensorError as error:
+    # what is declared can also be beyond what torch makes: a dtype, a size, a place in the file
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
         raise CheckpointError(f"the tensors in {path} are no safetensors file: {error}.") from error
 
 
@@ -187,8 +189,12 @@ def tensors_of(module: nn.Module) -> dict[str, Tensor]:
     return state
 
 
-def _check_size(entry: FileEntry, module: nn.Module, path: Path) -> None:
-    """Refuse a file that is too large for the module before any of it is read."""
+def check_size(entry: FileEntry, module: nn.Module, path: Path) -> None:
+    """Refuse a file that is too large for the module before any of it is read.
+
+    Raises:
+        CheckpointError: If it is.
+    """
     tensors = tensors_of(module)
     # the header of a safetensors file takes about 100 bytes for each tensor, besides its name
     header = 2**16 + sum(1024 + 8 * len(name) for name in tensors)

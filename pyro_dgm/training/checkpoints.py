@@ -15,13 +15,21 @@ from torch import Tensor, nn
 
 from pyro_dgm.errors import CheckpointError, OutputError
 from pyro_dgm.training.atomic import alone_in, check_writable, sync_folder
-from pyro_dgm.training.checkpoint import check_architecture, parse_tensors, tensors_of, write_run
+from pyro_dgm.training.checkpoint import (
+    check_architecture,
+    check_size,
+    parse_tensors,
+    tensors_of,
+    write_run,
+)
 from pyro_dgm.training.manifest import MANIFEST, Manifest, read_manifest, read_verified
 from pyro_dgm.training.state_tree import flatten, unflatten
 
 __all__ = ["Checkpoints", "latest_checkpoint", "read_checkpoint"]
 
 _NAME = re.compile(r"step-(\d{10})")
+# The optimiser, averages and best weights take some multiple of the weights, and the history what it takes.
+_TIMES_THE_WEIGHTS, _HISTORY = 64, 2**30
 
 
 class Checkpoints:
@@ -70,7 +78,7 @@ class Checkpoints:
             OutputError: If it cannot be written. What it left is removed; older checkpoints stay.
         """
         plain, tensors = flatten(state, weights)
-        path = self.folder / f"step-{step:010d}"
+        path = self._own(f"step-{step:010d}")
         try:
             write_run(path, {"weights": weights, "state": tensors}, config=config, extra={"state": plain})
             sync_folder(self.folder)
@@ -84,13 +92,24 @@ class Checkpoints:
 
     def write_best(self, weights: Mapping[str, Tensor], extra: Mapping[str, Any]) -> None:
         """Write the best weights so far, as a saved run without state."""
-        write_run(self.folder / "best", {"weights": weights}, extra=extra)
+        write_run(self._own("best"), {"weights": weights}, extra=extra)
+
+    def _own(self, name: str) -> Path:
+        """A folder of ours to write to: not a link to another one.
+
+        Raises:
+            OutputError: If it is one.
+        """
+        path = self.folder / name
+        if path.is_symlink():
+            raise OutputError(f"{path} is a link, and is not written through. Remove it.")
+        return path
 
     def clear(self) -> None:
         """Remove all checkpoints."""
         for path in _complete(self.folder).values():
             _remove(path)
-        if (self.folder / "best" / MANIFEST).exists():
+        if (self.folder / "best" / MANIFEST).exists() and not (self.folder / "best").is_symlink():
             _remove(self.folder / "best")
 
 
@@ -127,6 +146,7 @@ def read_checkpoint(folder: str | os.PathLike[str], model: nn.Module) -> tuple[M
             f"{path} holds a saved model but no state of a training run, so that training cannot go on from "
             "it. Resume from a folder that fit(checkpoint=...) wrote to."
         )
+    _check_sizes(manifest, model, path)
     parts = {
         role: parse_tensors(read_verified(path, manifest.files[role]), path) for role in ("weights", "state")
     }
@@ -136,6 +156,18 @@ def read_checkpoint(folder: str | os.PathLike[str], model: nn.Module) -> tuple[M
         raise CheckpointError(f"the state in {path} is damaged: it is no dictionary. Nothing was loaded.")
     _warn_of_versions(manifest, path)
     return manifest, state
+
+
+def _check_sizes(manifest: Manifest, model: nn.Module, path: Path) -> None:
+    """Refuse what is too large to belong to this model, before any of it is read."""
+    check_size(manifest.files["weights"], model, path)
+    weights = sum(t.numel() * t.element_size() for t in tensors_of(model).values())
+    largest, state = _HISTORY + _TIMES_THE_WEIGHTS * weights, manifest.files["state"]
+    if state.size > largest:
+        raise CheckpointError(
+            f"{path / state.name} has {state.size} bytes, more than the state of a run of this model can "
+            f"need ({largest}). It is of another model; nothing was loaded."
+        )
 
 
 def _warn_of_versions(manifest: Manifest, path: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pyro
 from torch import Tensor, nn
 
-from pyro_dgm.errors import DataError, PyroDGMError
+from pyro_dgm.errors import DataError, PyroDGMError, ShapeError
+from pyro_dgm.networks import is_misfit
 from pyro_dgm.objectives.batch import Batch
 from pyro_dgm.training.divergence import diverged, first_bad_layer
 from pyro_dgm.training.own_step import networks_of
@@ -22,6 +23,7 @@ def first_loss(objective: nn.Module, batch: Batch) -> Tensor:
 
     Raises:
         DataError: If the data are outside the support of a distribution.
+        ShapeError: If a network was built for rows of another shape.
         TrainingDiverged: If a network gives a distribution parameters that are not finite.
         TypeError: If the loss is no scalar.
         ValueError: If the loss does not depend on what trains.
@@ -34,6 +36,13 @@ def first_loss(objective: nn.Module, batch: Batch) -> Tensor:
         except ValueError as error:
             _explain(error, objective, batch)
             raise
+        except RuntimeError as error:
+            if isinstance(error, PyroDGMError) or not is_misfit(error):
+                raise
+            raise ShapeError(
+                f"the objective cannot take rows of shape {tuple(batch.x.shape[1:])} and {batch.x.dtype}: "
+                f"{error}. Give the data and the networks one shape."
+            ) from error
     if not isinstance(loss, Tensor) or loss.dim() or not loss.is_floating_point():
         came = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise TypeError(f"the objective must return a scalar loss, a tensor of shape (), but gave {came}.")

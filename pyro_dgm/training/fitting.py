@@ -10,13 +10,15 @@ from numbers import Integral
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from pyro_dgm.arguments import explains_options
 from pyro_dgm.training.batches import Source, as_source
 from pyro_dgm.training.budget import Budget, positive_int
 from pyro_dgm.training.callbacks import AverageWeights, Callback, FitState, as_callbacks
 from pyro_dgm.training.description import check_weights, describe, model_of
 from pyro_dgm.training.gradient_step import OptimizerLike
+from pyro_dgm.training.hindsight import look_ahead, look_back
 from pyro_dgm.training.history import History
 from pyro_dgm.training.isolation import derived_seed, isolated, own_random_state
 from pyro_dgm.training.learners import DEFAULT_CLIP, DEFAULT_LR, learner_of
@@ -37,6 +39,7 @@ from pyro_dgm.training.validation import Validation
 __all__ = ["fit"]
 
 
+@explains_options
 def fit(
     objective: Any,
     data: Any,
@@ -138,6 +141,7 @@ def fit(
         TrainingDiverged: If a loss or gradient is not finite; parameters are then the last finite ones.
         ProcessesDiffer: If processes that train together have different models, data or options.
         CheckpointError: If the checkpoint to resume from is damaged, or of another run.
+        OutOfMemory: If a step does not fit into the memory; parameters are then those before it.
         OutputError: If checkpoints cannot be written, or ``checkpoint`` holds another run's.
         RuntimeError: If another thread is training.
 
@@ -217,7 +221,7 @@ def fit(
                 ranks=ranks,
                 shard=shard,
             )
-            source, saver = shared(source, ranks), None
+            data_source, source, saver = source, shared(source, ranks), None
             if checkpoint is not None:
                 saver = Saver(
                     checkpoint,
@@ -241,9 +245,16 @@ def fit(
                 after_first=partial(check_weights, objective, ranks),
                 agree=ranks.agree,
             )
+            look_ahead(objective, _rows_of(data_source))
             loop.run(state, Progress(budget.steps, progress and ranks.first))
+    look_back(objective, _rows_of(data_source), state.history)
     leave_if_terminated(state.history.stopped)
     return state.history
+
+
+def _rows_of(source: Source) -> Tensor | None:
+    """The rows of a source, where they are in memory and used as they are."""
+    return source.rows if isinstance(source, Shuffled) else None
 
 
 def _check_rows(source: Source, row_noise: bool) -> None:

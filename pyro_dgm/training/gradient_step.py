@@ -14,6 +14,7 @@ from torch.optim import Adam, Optimizer
 from pyro_dgm.objectives.batch import Batch
 from pyro_dgm.training.divergence import LastGood, all_finite, diverged, find_culprit
 from pyro_dgm.training.first_step import first_loss
+from pyro_dgm.training.memory import forget, is_out_of_memory, ran_out
 from pyro_dgm.training.parts import local_of
 from pyro_dgm.training.ranks import Ranks, part_of
 from pyro_dgm.training.within import Within
@@ -78,6 +79,7 @@ class GradientStep:
         self._lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
         self._weights = LastGood(self.parameters)
         self._buffers = LastGood(objective.buffers())
+        self._updating = False
         self._loss, self._checked = self._wrapped(objective), False
 
     def step(self, step: int, batch: Batch) -> dict[str, float]:
@@ -86,13 +88,23 @@ class GradientStep:
         Raises:
             TrainingDiverged: If the loss or the gradient is not finite. No update is then made, and
                 parameters and buffers are what they were before the step.
+            OutOfMemory: If the step does not fit into the memory; the same holds then.
         """
         self._buffers.keep()
-        self.optimizer.zero_grad()
-        values = self._backward(step, batch)
-        norm = self._clipped_norm(step, batch, values["loss"])
-        self._weights.keep()
-        self.optimizer.step()
+        self._updating = False
+        try:
+            self.optimizer.zero_grad()
+            values = self._backward(step, batch)
+            norm = self._clipped_norm(step, batch, values["loss"])
+            self._weights.keep()
+            self._updating = True
+            self.optimizer.step()
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                if self._updating:
+                    self._undo()
+                raise
+            raise ran_out(error, step, len(batch.x), self.accumulate, self._undo) from error
         loss = values.pop("loss")
         return {"loss": loss, "grad_norm": norm, "lr": self.optimizer.param_groups[0]["lr"], **values}
 
@@ -157,6 +169,15 @@ class GradientStep:
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scale_lr(1.0)
+
+    def _undo(self) -> str:
+        """Go back to before the step, whatever part of it was done."""
+        self.optimizer.zero_grad()
+        self._buffers.restore()
+        if not self._updating:
+            return ""
+        self._weights.restore()
+        return forget([self.optimizer])
 
     def _clipped_norm(self, step: int, batch: Batch, loss: float) -> float:
         grads = [p.grad for p in self.parameters if p.grad is not None]

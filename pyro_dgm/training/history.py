@@ -115,8 +115,15 @@ class History:
         return {"step": list(self._steps), **{name: list(column) for name, column in self._columns.items()}}
 
     def to_frame(self) -> Any:
-        """Return the table as a pandas data frame, indexed by step."""
-        import pandas
+        """Return the table as a pandas data frame, indexed by step.
+
+        Raises:
+            ImportError: If pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError("History.to_frame needs pandas: pip install pandas") from error
 
         return pandas.DataFrame(self.to_dict()).set_index("step")
 

@@ -38,12 +38,16 @@ class CSVLog(Callback):
         if not state.first:
             return
         try:
-            lines = list(csv.reader(self.path.read_text().splitlines())) if self.path.exists() else []
+            lines = self._lines() if self.path.exists() else []
             kept = [line for line in lines[1:] if line and line[0].isdigit() and int(line[0]) <= state.step]
             self._names = lines[0] if kept else []
             self._write([self._names, *kept] if kept else [], "w")
         except OSError as error:
             raise OutputError(f"cannot write the log {self.path}: {error.strerror}.") from error
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise OutputError(
+                f"{self.path} is no log of this kind ({error}). Choose another file."
+            ) from error
 
     def on_step(self, state: FitState) -> None:
         """Write a line; a validation of this step is in it."""
@@ -58,9 +62,15 @@ class CSVLog(Callback):
 
     def _widen(self, names: list[str]) -> None:
         """Give the table more columns; lines that are there already have nothing in them."""
-        lines = list(csv.reader(self.path.read_text().splitlines()))[1:]
+        lines = self._lines()[1:]
         self._names = names
         self._write([names, *(line + [""] * (len(names) - len(line)) for line in lines)], "w")
+
+    def _lines(self) -> list[list[str]]:
+        text = self.path.read_text(encoding="utf-8")
+        if "\0" in text:
+            raise csv.Error("it holds a zero byte")
+        return list(csv.reader(text.splitlines()))
 
     def _write(self, lines: list[list[str]], mode: str) -> None:
         with self.path.open(mode, newline="") as file:

@@ -16,7 +16,9 @@ from pyro_dgm.training.gradient_step import Learner
 from pyro_dgm.training.progress import Progress
 from pyro_dgm.training.saver import Saver
 from pyro_dgm.training.schedules import Schedule
+from pyro_dgm.training.shared import Shared
 from pyro_dgm.training.signals import Asked
+from pyro_dgm.training.streams import Loaded, worker_error
 
 __all__ = ["Loop"]
 
@@ -72,8 +74,13 @@ class Loop:
                 self.saver.save(state)
         except KeyboardInterrupt:
             state.stopping = "interrupted"
-        except BaseException:
+        except BaseException as error:
             history.stopped = "error"
+            explained = worker_error(error, state.step)
+            if isinstance(self.source, Loaded | Shared):
+                self.source.abandon()
+            if explained is not None:
+                raise explained from error
             raise
         finally:
             self.learner.close()

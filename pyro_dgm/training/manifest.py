@@ -76,7 +76,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
     path = Path(folder) / MANIFEST
     content = _read(path, _LARGEST_MANIFEST)
     try:
-        record = json.loads(content)
+        record = json.loads(content, parse_constant=_no_number)
         version = record["format"]
     except (ValueError, RecursionError, TypeError, KeyError) as error:
         raise CheckpointError(
@@ -88,7 +88,11 @@ def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
             f"Upgrade pyro_dgm; the run was saved by {record.get('versions')}."
         )
     checksum = record.pop("sha256", None)
-    if version != FORMAT or _serialise(record) != content:
+    try:
+        genuine = version == FORMAT and _serialise(record) == content
+    except (ValueError, RecursionError, TypeError):
+        genuine = False
+    if not genuine:
         raise CheckpointError(
             f"{path} is damaged: its checksum {checksum!r} is not that of its content. {_ADVICE}"
         )
@@ -97,8 +101,13 @@ def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
         manifest = Manifest(files=files, **record)
     except (TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged: {error}. {_ADVICE}") from error
-    if not all(isinstance(part, dict) for part in (manifest.config, manifest.extra, manifest.versions)):
-        raise CheckpointError(f"{path} is damaged: an entry is no dictionary. {_ADVICE}")
+    parts = (manifest.config, manifest.extra, manifest.versions)
+    if not all(isinstance(part, dict) for part in parts) or not all(
+        isinstance(version, str) for version in manifest.versions.values()
+    ):
+        raise CheckpointError(
+            f"{path} is damaged: an entry is no dictionary, or a version no text. {_ADVICE}"
+        )
     for entry in files.values():
         _check_entry(entry, path)
     return manifest
@@ -161,13 +170,18 @@ def _serialise(record: dict[str, Any]) -> bytes:
     return (json.dumps({**record, "sha256": checksum}, indent=1, allow_nan=False) + "\n").encode()
 
 
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
 def _read(path: Path, largest: int) -> bytes:
     """Read a regular file, which may not be a link, up to one byte more than it is allowed to have."""
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             raise CheckpointError(f"{path} is refused: it is not a regular file.")
         with path.open("rb") as file:
-            return file.read(largest + 1)
+            # never more than there is: a size that was only declared is not allocated
+            return file.read(min(largest, os.fstat(file.fileno()).st_size) + 1)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(f"there is no saved run in {path.parent}: {path.name} is missing.") from error
     except OSError as error:

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from pyro_dgm.errors import TrainingDiverged
 from pyro_dgm.objectives.batch import Batch
 from pyro_dgm.training.divergence import LastGood, diverged, find_culprit
+from pyro_dgm.training.memory import forget, is_out_of_memory, ran_out
 from pyro_dgm.training.ranks import Ranks
 from pyro_dgm.training.within import Within
 
@@ -49,20 +50,37 @@ class OwnStep:
         Raises:
             TrainingDiverged: If the objective raises it or returns something not finite. Parameters and
                 buffers are then what they were before the step.
+            OutOfMemory: If the step does not fit into the memory; the same holds then.
         """
         self._state.keep()
         try:
             with self.within.of(step, batch):
                 values = self.ranks.mean(numbers_in(self.objective.step(batch)))
-        except TrainingDiverged:
+        except TrainingDiverged as error:
             self._state.restore()
-            raise
+            where = find_culprit(self.objective, batch)
+            if where is None:
+                raise
+            raise TrainingDiverged(
+                f"{error} The first thing not finite is {where}.", step=step, loss=error.loss, where=where
+            ) from error
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise ran_out(error, step, len(batch.x), None, self._undo) from error
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
             where = find_culprit(self.objective, batch)
             self._state.restore()
             raise diverged(step, values[bad[0]], f"{bad[0]} is {values[bad[0]]}", where)
         return values
+
+    def _undo(self) -> str:
+        """Go back to before the step. Which of the optimisers had moved, nobody knows."""
+        self._state.restore()
+        for optimizer in self._optimizers:
+            optimizer.zero_grad()
+        return forget(self._optimizers)
 
     def scale_lr(self, factor: float) -> None:
         """Set the learning rates to a multiple of what they were at the start.

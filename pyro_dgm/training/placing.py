@@ -11,6 +11,7 @@ import torch
 from pyro.nn import PyroModule
 from torch import nn
 
+from pyro_dgm.errors import UnknownNameError
 from pyro_dgm.training.own_step import networks_of
 
 __all__ = ["compiled", "outermost_plain", "place"]
@@ -62,6 +63,8 @@ def compiled(objective: Any, backend: bool | str) -> Iterator[None]:
     if backend is False:
         yield
         return
+    if backend is not True and backend not in torch.compiler.list_backends(exclude_tags=()):
+        raise UnknownNameError.of("compile", str(backend), torch.compiler.list_backends(exclude_tags=()))
     networks = [part for network in networks_of(objective) for part in outermost_plain(network)]
     for part in networks:
         part.compile(backend="inductor" if backend is True else backend)

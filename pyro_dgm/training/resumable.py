@@ -41,6 +41,7 @@ class Resumable:
     ) -> None:
         self.learner, self.source, self.callbacks = learner, source, callbacks
         self.devices, self.ranks = list(devices), ranks or Ranks()
+        self._before: dict[str, Any] | None = None
 
     def state_dict(self, state: FitState) -> dict[str, Any]:
         """Return the state after ``state.step`` steps."""
@@ -61,20 +62,20 @@ class Resumable:
         Raises:
             CheckpointError: If the state is not that of such a run.
         """
-        before = _copied(self.learner.state_dict())
+        self._before = _copied(self.learner.state_dict())
         try:
             self.learner.load_state_dict(saved["learner"])
             state.history.load_state_dict(saved["history"])
             state.step, state.stopping = int(saved["step"]), saved["stopping"]
             state.values = dict(saved["values"])
-        except PyroDGMError:
-            raise
         except Exception as error:
-            self.learner.load_state_dict(before)
-            raise _unfit(error) from error
+            self._put_back()
+            raise error if isinstance(error, PyroDGMError) else _unfit(error) from error
 
     def load_rest(self, saved: dict[str, Any]) -> None:
         """Set the position in the data, the callbacks, and at last the random states.
+
+        What fails leaves weights and optimisers as they were before :meth:`load_learner`.
 
         Raises:
             CheckpointError: If the state is not that of such a run.
@@ -85,10 +86,14 @@ class Resumable:
                 callback.load_state_dict(own)
             if len(saved["random"]) == self.ranks.size:
                 set_random_states(saved["random"][self.ranks.rank], self.devices)
-        except PyroDGMError:
-            raise
         except Exception as error:
-            raise _unfit(error) from error
+            self._put_back()
+            raise error if isinstance(error, PyroDGMError) else _unfit(error) from error
+        self._before = None
+
+    def _put_back(self) -> None:
+        if self._before is not None:
+            self.learner.load_state_dict(self._before)
 
 
 def _unfit(error: Exception) -> CheckpointError:

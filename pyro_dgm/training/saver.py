@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from pyro_dgm.errors import CheckpointError, OutputError
+from pyro_dgm.errors import CheckpointError, OutputError, UnknownNameError
 from pyro_dgm.training.callbacks import FitState
 from pyro_dgm.training.checkpoint import tensors_of
 from pyro_dgm.training.checkpoints import Checkpoints, read_checkpoint
@@ -57,6 +57,8 @@ class Saver:
         keep: int,
         resume: Resume,
     ) -> None:
+        if resume not in (True, False, "force"):
+            raise UnknownNameError.of("resume", str(resume), ("True", "False", "force"))
         self.model, self.run, self.config, self.every, self.resume = model, run, dict(config), every, resume
         self.checkpoints = Checkpoints(folder, keep)
         if run.ranks.first:

@@ -8,7 +8,7 @@ from pyro_dgm.objectives.batch import Batch
 from pyro_dgm.training.batches import Source
 from pyro_dgm.training.ranks import Ranks, part_of
 from pyro_dgm.training.shuffled import Shuffled
-from pyro_dgm.training.streams import Fresh
+from pyro_dgm.training.streams import Fresh, Loaded
 
 __all__ = ["Shared", "shared"]
 
@@ -58,6 +58,11 @@ class Shared:
             return self.source.at(numbers.x)
         part, ranks.weight = part_of(self.source.batch(step), ranks.rank, ranks.size)
         return part
+
+    def abandon(self) -> None:
+        """End what the source has started."""
+        if isinstance(self.source, Loaded):
+            self.source.abandon()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the source, which is that of all processes."""

@@ -32,6 +32,9 @@ class Shuffled:
         seed: Seed of the order.
         like: A tensor that gives the dtype and the device of the batches.
         content: The tensors that tell these data from others, for :meth:`fingerprint`.
+
+    Attributes:
+        rows: The rows themselves, where they are in memory and come as they are.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Shuffled:
         self.steps_per_epoch: int | None = -(-size // self.batch_size)
         self._epoch, self._order = -1, torch.empty(0)
         self._content = tuple(content)
+        self.rows: Tensor | None = None
 
     @classmethod
     def of_rows(
@@ -62,14 +66,16 @@ class Shuffled:
             return rows[index], None if context is None else context[index.to(context.device)]
 
         content = (rows,) if context is None else (rows, context)
-        return cls(pick, len(rows), batch_size, seed, like, content)
+        made = cls(pick, len(rows), batch_size, seed, like, content)
+        made.rows = rows
+        return made
 
     @classmethod
     def of_dataset(cls, dataset: Dataset[Any], batch_size: int, seed: int, like: Tensor) -> Shuffled:
         """Batches of a map-style torch data set, read in this process; pictures become numbers in [0, 1]."""
 
         def pick(index: Tensor) -> Any:
-            return default_collate([_without_pictures(dataset[i]) for i in index.tolist()])
+            return default_collate([_without_pictures(_read(dataset, i)) for i in index.tolist()])
 
         size = len(dataset)  # type: ignore[arg-type]
         return cls(pick, size, batch_size, seed, like)
@@ -123,3 +129,12 @@ def _without_pictures(item: Any) -> Any:
 
     picture: Tensor = to_tensor(first)
     return picture if first is item else (picture, *item[1:])
+
+
+def _read(dataset: Dataset[Any], i: int) -> Any:
+    """An item of a data set; what it raises says which one."""
+    try:
+        return dataset[i]
+    except Exception as error:
+        error.add_note(f"raised by the data set {type(dataset).__name__} while fit read its row {i}.")
+        raise

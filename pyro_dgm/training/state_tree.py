@@ -74,11 +74,11 @@ def unflatten(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
     Raises:
         CheckpointError: If it is no result of ``flatten``, or names a tensor that is not there.
     """
-    if isinstance(plain, list):
-        return [unflatten(value, tensors) for value in plain]
-    if not isinstance(plain, dict):
+    if not isinstance(plain, dict | list):
         return plain
     try:
+        if isinstance(plain, list):
+            return [unflatten(value, tensors) for value in plain]
         ((kind, value),) = plain.items()
         if kind == "tensor":
             return tensors[value]
@@ -88,7 +88,7 @@ def unflatten(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
             return tuple(unflatten(item, tensors) for item in value)
         if kind == "dict":
             return {key: unflatten(item, tensors) for key, item in value}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"the saved state is damaged: {error!r}. Nothing was loaded.") from error
     raise CheckpointError(f"the saved state is damaged: it has an entry {kind!r}. Nothing was loaded.")
 

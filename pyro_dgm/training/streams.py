@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, dataloader
 
 from pyro_dgm.errors import DataError, ShapeError
 from pyro_dgm.objectives.batch import Batch
 from pyro_dgm.training.isolation import derived_seed, own_random_state
 
-__all__ = ["Fresh", "Loaded", "as_batch_like"]
+__all__ = ["Fresh", "Loaded", "as_batch_like", "worker_error"]
+
+_LOADER_FILE = dataloader.__file__
 
 
 def as_batch_like(item: Any, like: Tensor) -> Batch:
@@ -93,6 +96,14 @@ class Loaded:
             self._batches = iter(self.loader)
             return next(self._batches, None)
 
+    def abandon(self) -> None:
+        """End the workers after a failure; torch would raise the death of one again later."""
+        stop = getattr(self._batches, "_shutdown_workers", None)
+        self._batches = iter(())
+        if stop is not None:
+            with suppress(RuntimeError):  # the death itself, once more
+                stop()
+
     def state_dict(self) -> dict[str, Any]:
         """Return the position in the epoch."""
         return {"epoch": self._epoch, "position": self._position}
@@ -141,6 +152,42 @@ class Fresh:
         if step == 0:
             _check_finite(batch)
         return batch
+
+
+def worker_error(error: BaseException, step: int) -> DataError | None:
+    """What an error means if a worker process of a loader is gone, or cannot use the accelerator.
+
+    Torch notices a worker's death by a signal, and so raises it wherever the training happens to be; or the
+    connection to the worker breaks first, while it hands over a batch.
+
+    Args:
+        error: What was raised.
+        step: The step, counted from 0.
+    """
+    message = str(error)
+    broken = isinstance(error, ConnectionError | EOFError) and _in_loader(error)
+    if broken or (message.startswith("DataLoader worker") and ("exited" in message or "killed" in message)):
+        return DataError(
+            f"a worker process of the DataLoader died at step {step} (counted from 0): {message} A crash in "
+            "the data set, or too little memory, ends it so: use num_workers=0 to see the error itself, or "
+            "fewer workers and smaller batches."
+        )
+    if "re-initialize" in message and "fork" in message:
+        return DataError(
+            "the data set uses the accelerator in forked workers of the DataLoader, which cannot be. Give "
+            "it multiprocessing_context='spawn', or keep its rows on the CPU: fit moves each batch."
+        )
+    return None
+
+
+def _in_loader(error: BaseException) -> bool:
+    """Whether an error was raised below torch's DataLoader."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == _LOADER_FILE:
+            return True
+        trace = trace.tb_next
+    return False
 
 
 def _check_finite(batch: Batch) -> None:

@@ -184,3 +184,22 @@ def test_a_flip_of_any_byte_of_a_checkpoint_is_refused_and_changes_nothing(tmp_p
                 fit(other, rows(), checkpoint=tmp_path, resume=True, **OPTIONS)
             assert same(numbers(other), numbers(flow(seed=1)))
         file.write_bytes(content)
+
+
+def test_another_number_of_processes_goes_on_with_a_warning(tmp_path):
+    from pyro_dgm.training import read_checkpoint
+    from pyro_dgm.training.checkpoint import write_run
+    from pyro_dgm.training.state_tree import flatten
+
+    fit(flow(), rows(), checkpoint=tmp_path, **OPTIONS | {"steps": 4})
+    run, model = latest_checkpoint(tmp_path), flow().model
+    manifest, state = read_checkpoint(run, model)
+    state["random"] = state["random"] * 2  # as two processes write it
+    plain, tensors = flatten(state)
+    load_weights(run, model)
+    parts = {"weights": model.state_dict(), "state": tensors}
+    write_run(run, parts, config=manifest.config | {"processes": 2}, extra={"state": plain})
+    again = flow(seed=1)
+    with pytest.warns(UserWarning, match="processes was 2 and is 1"):
+        history = fit(again, rows(), checkpoint=tmp_path, resume=True, **OPTIONS)
+    assert (history.stopped, history.num_steps) == ("done", 9)
