@@ -15,7 +15,7 @@ from pyro_dgm.models import NormalizingFlow
 from pyro_dgm.objectives import Batch, Regulariser, Watch
 from pyro_dgm.training import check_model
 from pyro_dgm.training.model_checks import CHECKS
-from tests.contract.cases import CASES, context_for, data_for
+from tests.contract.cases import CASES, FURTHER, context_for, data_for
 from tests.training.public import PUBLIC
 
 QUICK = ("flow", "vae", "gan", "autoencoder", "auto flow", "flow matching", "dequantized")
@@ -28,10 +28,15 @@ def test_every_public_model_guide_and_objective_passes(name):
     assert len(check_model(make, None if data is None else data())) == len(CHECKS)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("make", CASES.values(), ids=CASES)
-def test_every_public_flow_passes(make):
+FLOWS = [
+    pytest.param(name, marks=pytest.mark.soak if name in FURTHER else pytest.mark.slow) for name in CASES
+]
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_every_public_flow_passes(name):
     torch.manual_seed(3)
+    make = CASES[name]
     flow = make()
     rows = None
     if flow.context_dim:
