@@ -139,8 +139,9 @@ def seeded(seed: Any) -> Iterator[None]:
         return
     if isinstance(seed, bool) or not isinstance(seed, Integral):
         raise ArgumentTypeError(f"seed must be an integer or None, but is {seed!r}.")
-    if not -(2**63) <= seed < 2**64:
-        raise DataError(f"seed must lie in [-2**63, 2**64), but is {seed}.")
+    number = int(seed)
+    if not -(2**63) <= number < 2**64:
+        raise DataError(f"seed must lie in [-2**63, 2**64), but is {number}.")
     with torch.random.fork_rng():
-        torch.manual_seed(int(seed))
+        torch.manual_seed(number)
         yield

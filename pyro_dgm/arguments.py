@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pyro_dgm.errors import ArgumentTypeError, DataError, UnknownOptionError
 
-__all__ = ["check_kinds", "explains_options", "positive_int", "positive_number"]
+__all__ = ["check_kinds", "explains_options", "positive_int", "positive_number", "real_number"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -98,6 +98,17 @@ def positive_int(name: str, value: Any) -> int:
         near = f" Did you mean {name}={max(1, round(float(value)))}?" if math.isfinite(value) else ""
         raise DataError(f"{name} must be a positive integer, at least 1, but is {value}.{near}")
     return int(value)
+
+
+def real_number(name: str, value: Any) -> float:
+    """Return a number as a float.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ArgumentTypeError(f"{name} must be a number, but is {value!r}.")
+    return float(value)
 
 
 def positive_number(name: str, value: Any) -> float:

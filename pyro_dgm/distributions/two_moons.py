@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
-from numbers import Real
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pyro_dgm.arguments import real_number
 from pyro_dgm.distributions.known_density import KnownDensity
-from pyro_dgm.errors import ArgumentTypeError, DataError
+from pyro_dgm.errors import DataError
 
 __all__ = ["TwoMoons"]
 
@@ -50,14 +50,13 @@ class TwoMoons(KnownDensity):
 
     def __init__(self, noise: float = 0.05, *, validate_args: bool | None = None) -> None:
         super().__init__(validate_args=validate_args)
-        if isinstance(noise, bool) or not isinstance(noise, Real):
-            raise ArgumentTypeError(f"noise of TwoMoons must be a number, but is {noise!r}.")
+        noise = real_number("noise of TwoMoons", noise)
         if not 0 < noise < math.inf:
             raise DataError(
                 f"noise of TwoMoons must be positive and finite, but is {noise}: without noise the points "
                 "lie on two curves and have no density."
             )
-        self.noise = float(noise)
+        self.noise = noise
 
     def draw(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw ``n`` independent points."""

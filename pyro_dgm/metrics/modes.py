@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Real
 
 import torch
 from torch import Tensor
 
-from pyro_dgm.errors import ArgumentTypeError, DataError
+from pyro_dgm.arguments import real_number
+from pyro_dgm.errors import DataError
 from pyro_dgm.metrics.pairwise import distances
 from pyro_dgm.metrics.samples import two_samples
 
@@ -85,9 +85,7 @@ def modes_hit(
     true = x.new_ones(count) if weights is None else weights.to(x)
     if true.shape != (count,) or not bool((true > 0).all()) or not true.sum().isfinite():
         raise DataError(f"weights must be {count} positive numbers, one a mode, got {true.tolist()}.")
-    if isinstance(radius, bool) or not isinstance(radius, Real):
-        raise ArgumentTypeError(f"radius must be a number, but is {radius!r}.")
-    radius = float(radius)
+    radius = real_number("radius", radius)
     if not 0 < radius < math.inf or not 0 < least_share <= 1:
         raise DataError(f"radius must be positive and least_share in (0, 1], got {radius} and {least_share}.")
     true = true / true.sum()
