@@ -9,7 +9,7 @@ from torch.nn.functional import one_hot
 
 from pyro_dgm.distributions import NormalMixture
 from pyro_dgm.flows import CNF, IAF, MAF, NeuralSplineImage, OTFlow, Planar, RealNVP, RealNVPImage
-from pyro_dgm.guides import AmortizedFlow, AmortizedNormal, AutoFlow, VariationalDequantizer
+from pyro_dgm.guides import AmortizedFlow, AmortizedNormal, AutoFlow, GlobalAndLocal, VariationalDequantizer
 from pyro_dgm.models import (
     VAE,
     Autoencoder,
@@ -118,6 +118,22 @@ def auto_flow():
     return ELBO(model, AutoFlow(model, lambda size: RealNVP(size, num_layers=2, hidden_dims=(4,))))
 
 
+class TwoLevels(NamedPyroModule):
+    """A plain Pyro model with a latent that all rows share and one of each row."""
+
+    def forward(self, x, *, size=None, index=None):
+        mean = pyro.sample("mean", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
+        with data_plate(len(x), size, index):
+            z = pyro.sample("z", dist.Normal(mean, 1.0).to_event(1))
+            return pyro.sample("x", dist.Normal(z, 0.5).to_event(1), obs=x)
+
+
+def global_and_local():
+    model = TwoLevels()
+    local = AmortizedNormal(MLPEncoder((2,), 2, (4,), context_dim=2), takes_context=True)
+    return ELBO(model, GlobalAndLocal(model, local, flow=lambda size: Planar(size, num_layers=2)))
+
+
 def inverse_problem():
     generator = ImplicitGenerator(net(2, 3), 2)
     problem = InverseProblem(generator, lambda x: x[..., :2], noise=0.5)
@@ -133,6 +149,7 @@ PUBLIC = {
     "autoencoder": (lambda: Autoencoder(net(2, 2), net(2, 2), 2, likelihood=unit_normal), rows),
     "semi-supervised vae": (semi_supervised, rows),
     "inverse problem": (inverse_problem, rows),
+    "global and local latents": (global_and_local, rows),
     "auto flow": (auto_flow, rows),
     "dequantized": (dequantized, levels),
     "dequantized by a flow": (lambda: dequantized(variational()), levels),
