@@ -65,6 +65,8 @@ class ZukoBijection(Bijection):
         return found
 
     def _ladj(self, y: Tensor, x: Tensor | None) -> tuple[Tensor, Tensor]:
+        if not y.numel():  # no rows, which torch's own sums cannot reshape
+            return y, y.new_zeros(y.shape[:-1])
         x, ladj = self.part.call_and_ladj(y)  # zuko gives it to every transform
         return x, ladj.sum(-1) if self.part.domain.event_dim == 0 else ladj
 
