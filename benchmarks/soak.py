@@ -37,7 +37,7 @@ def run(file: Path) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", str(file), "-m", "soak", "--timeout", "0", "-q"]
-        command += ["-p", "no:cacheprovider", f"--junitxml={report}"]
+        command += ["-p", "no:cacheprovider", "-o", "junit_family=xunit1", f"--junitxml={report}"]
         subprocess.run(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
         suite = ElementTree.parse(report).getroot().find("testsuite")
     assert suite is not None
