@@ -123,11 +123,11 @@ def cells(runs: list[Run], exact: dict[str, Any] | None) -> list[str]:
 def table(record: Record) -> str:
     seeds = {len(by_seed) for guides in record["runs"].values() for by_seed in guides.values()}
     lines = [
-        f"Means over {' or '.join(map(str, sorted(seeds)))} seeds after {record['seconds']:g} CPU-seconds of "
-        f"training each, {PARTICLES} draws a step. ELBO: with its standard error, from seed to seed and of "
-        "each estimate. k-hat: with the worst in brackets. Mean error: the largest over all coordinates, in "
-        "posterior standard deviations; sd: least and largest ratio to the posterior's; for the funnel those "
-        f"of its neck alone. torch {torch.__version__}, pyro {pyro.__version__}.",
+        f"Seeds: {' or '.join(map(str, sorted(seeds)))}. Means over them after {record['seconds']:g} "
+        f"CPU-seconds of training each, {PARTICLES} draws a step. ELBO: with its standard error, from seed "
+        "to seed and of each estimate. k-hat: with the worst in brackets. Mean error: the largest over all "
+        "coordinates, in posterior standard deviations; sd: least and largest ratio to the posterior's; for "
+        f"the funnel those of its neck alone. torch {torch.__version__}, pyro {pyro.__version__}.",
         "",
         "| posterior | guide | ELBO (nats) | k-hat | mean error | sd ratio | steps |",
         "|---|---|---|---|---|---|---|",
