@@ -36,7 +36,8 @@ def test_two_workers_of_ray_train_what_one_process_does(tmp_path):
         text=True,
         timeout=900,
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env=os.environ
+        | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_raylet_start_wait_time_s": "300"},
     )
     assert done.returncode == 0, done.stderr[-4000:]
     assert done.stdout.count("'workers': 2") == 2, done.stdout[-2000:]
