@@ -29,7 +29,7 @@ def log_weights(
     num_samples: int,
     *,
     context: Tensor | None = None,
-    chunk: int = 4096,
+    chunk: int = 1024,
     vectorize: bool = True,
 ) -> Tensor:
     """Log importance weights log p(x, z) - log q(z | x) of samples from the guide, for each row.

@@ -65,7 +65,7 @@ def importance_log_likelihood(
     num_samples: int,
     guide: Callable[..., Any] | None = None,
     context: Tensor | None = None,
-    chunk: int = 4096,
+    chunk: int = 1024,
     seed: int | None = None,
 ) -> LikelihoodEstimate:
     r"""Estimate log p(x) of each row with the guide as the proposal.

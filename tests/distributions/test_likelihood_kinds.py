@@ -216,3 +216,25 @@ def test_binary_rows_are_independent_bernoulli_entries_with_their_gradients():
     gradients = [torch.autograd.grad(p.log_prob(x).sum(), logits)[0] for p in (fast, slow)]
     assert_close(*gradients)
     assert fast.expand((5, 3)).log_prob(x).shape == (5, 3)
+
+
+@pytest.mark.parametrize("event", [(784,), (1, 28, 28), (8,), (127,), (224,), (0,)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_binary_rows_score_alike_with_gradients_and_without(event, dtype):
+    logits = 30 * torch.randn(5, 3, *event, dtype=dtype)
+    logits[0], logits[1], logits[2] = 0.0, 300.0, -300.0
+    x = torch.bernoulli(torch.full((3, *event), 0.5, dtype=dtype))
+    expected = Bernoulli(event_dim=len(event))(logits.double()).log_prob(x.double())
+    with torch.no_grad():
+        found = Bernoulli(event_dim=len(event))(logits).log_prob(x)
+    assert found.dtype == dtype
+    assert_close(found.double(), expected, rtol=1e-6 if dtype == torch.float32 else 1e-12, atol=1e-4)
+
+
+def test_binary_rows_without_gradients_broadcast_values_and_keep_nan():
+    row, values = torch.randn(16), torch.bernoulli(torch.full((4, 16), 0.5))
+    with torch.no_grad():
+        assert_close(
+            Bernoulli()(row).log_prob(values), dist.Bernoulli(logits=row).to_event(1).log_prob(values)
+        )
+        assert Bernoulli()(row.where(row > row.min(), torch.nan)).log_prob(values).isnan().all()
