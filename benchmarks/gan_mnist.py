@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.gan_mnist dcgan --data-root DIR --cpu-minutes 10 --out runs/gan_mnist``, likewise
 ``wgan-gp``. The generator starts from a VAE of the same networks, trained first (or read, if ``--out`` holds
-one from an earlier run): its CPU time counts. ``--start random`` does without.
+one from an earlier run): its CPU time counts. ``--start random`` does without, and ``--latent-dim 32`` gives
+the generator more latents.
 
 Prints the unbiased energy distance of 5 000 draws to 5 000 random training images as training goes on, then
 against random test images too, each beside its floor (train against train, train against test). Writes the
@@ -32,7 +33,7 @@ from pyro_dgm.objectives import Adversarial, GradientPenalty
 from pyro_dgm.training import fit
 from pyro_dgm.training.schedules import constant_then_linear
 
-NUM, BATCH = 5000, 64
+NUM, BATCH, BAR_32 = 5000, 64, 0.03
 RECIPES: dict[str, dict[str, Any]] = {
     "dcgan": {
         "loss": "non-saturating",
@@ -55,11 +56,12 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-def trained_vae(images: Tensor, folder: Path) -> tuple[VAE, float]:
+def trained_vae(images: Tensor, folder: Path, latent_dim: int) -> tuple[VAE, float]:
     """The VAE to start from, and the CPU seconds of its training."""
     torch.manual_seed(0)
-    vae = VAE(lecture_decoder(), 2, likelihood=Bernoulli(3), guide=AmortizedNormal(lecture_encoder()))
-    path = folder / "vae.pt"
+    guide = AmortizedNormal(lecture_encoder(latent_dim=latent_dim))
+    vae = VAE(lecture_decoder(latent_dim=latent_dim), latent_dim, likelihood=Bernoulli(3), guide=guide)
+    path = folder / f"vae-{latent_dim}.pt"
     if path.exists():
         saved = torch.load(path)
         vae.load_state_dict(saved["weights"])
@@ -73,12 +75,12 @@ def trained_vae(images: Tensor, folder: Path) -> tuple[VAE, float]:
     return vae, seconds
 
 
-def new_game(name: str, vae: VAE | None) -> Adversarial:
+def new_game(name: str, vae: VAE | None, latent_dim: int) -> Adversarial:
     """The game of a recipe."""
     torch.manual_seed(1)
     chosen = RECIPES[name]
     if vae is None:
-        model = ImplicitGenerator(lecture_decoder(output="sigmoid"), 2)
+        model = ImplicitGenerator(lecture_decoder(latent_dim=latent_dim, output="sigmoid"), latent_dim)
     else:
         model = ImplicitGenerator.from_vae(vae)
     critic = lecture_critic(chosen["norm"])
@@ -141,19 +143,21 @@ def main() -> int:
     parser.add_argument("recipe", choices=RECIPES)
     parser.add_argument("--data-root", required=True)
     parser.add_argument("--cpu-minutes", type=float, default=40.0)
+    parser.add_argument("--latent-dim", type=int, default=2)
     parser.add_argument("--start", choices=["vae", "random"], default="vae")
     parser.add_argument("--out", type=Path, default=Path("runs/gan_mnist"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    folder = options.out / f"{options.recipe}-{options.start}"
+    latent_dim = options.latent_dim
+    folder = options.out / f"{options.recipe}-{options.start}-{latent_dim}"
     folder.mkdir(parents=True, exist_ok=True)
     mnist = data.mnist(options.data_root)
     order = torch.randperm(len(mnist.train), generator=torch.Generator().manual_seed(7))
     train_rows, other_rows = mnist.train[order[:NUM]], mnist.train[order[NUM : 2 * NUM]]
     test_rows = mnist.test[torch.randperm(len(mnist.test), generator=torch.Generator().manual_seed(7))[:NUM]]
 
-    vae, used = trained_vae(mnist.train, options.out) if options.start == "vae" else (None, 0.0)
-    game = new_game(options.recipe, vae)
+    vae, used = trained_vae(mnist.train, options.out, latent_dim) if options.start == "vae" else (None, 0.0)
+    game = new_game(options.recipe, vae, latent_dim)
     print(
         f"start ({options.start}, {used / 60:.1f} CPU-minutes): {distance(game, train_rows):.4f}", flush=True
     )
@@ -166,9 +170,11 @@ def main() -> int:
 
     image_grid(draws[:100]).figure.savefig(folder / "draws.png", dpi=150)  # type: ignore[union-attr]
     to_train = energy_distance(draws, train_rows, num_bootstrap=100)
-    met = to_train.value <= chosen["bar"]
-    print(f"{options.recipe} from {options.start}, {game.steps} critic updates, {used / 60:.1f} CPU-minutes")
-    print(f"to train {to_train}, bar {chosen['bar']}: {'met' if met else 'MISSED'}")
+    bar = BAR_32 if latent_dim == 32 else chosen["bar"]
+    met = to_train.value <= bar
+    where = f"{options.recipe} from {options.start}, q = {latent_dim}"
+    print(f"{where}, {game.steps} critic updates, {used / 60:.1f} CPU-minutes")
+    print(f"to train {to_train}, bar {bar}: {'met' if met else 'MISSED'}")
     print(f"to test {energy_distance(draws, test_rows, num_bootstrap=2).value:.4f}")
     floors = [energy_distance(rows, train_rows, num_bootstrap=2).value for rows in (other_rows, test_rows)]
     print(f"floors: train against train {floors[0]:.4f}, test against train {floors[1]:.4f}")

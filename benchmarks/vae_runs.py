@@ -10,7 +10,7 @@ import torch
 from pyro_dgm.data import ImageData
 from pyro_dgm.data.images import Binarization
 from pyro_dgm.distributions import VampPrior
-from pyro_dgm.distributions.likelihoods import Bernoulli
+from pyro_dgm.distributions.likelihoods import Bernoulli, ContinuousBernoulli
 from pyro_dgm.flows import IAF
 from pyro_dgm.guides import AmortizedFlow, AmortizedNormal
 from pyro_dgm.models import VAE
@@ -84,6 +84,16 @@ def _lecture(data: ImageData) -> VAE:
     return VAE(lecture_decoder(), 2, likelihood=Bernoulli(event_dim=3, grey=True), guide=guide)
 
 
+def _lecture_binary(data: ImageData) -> VAE:
+    guide = AmortizedNormal(lecture_encoder())
+    return VAE(lecture_decoder(), 2, likelihood=Bernoulli(event_dim=3), guide=guide)
+
+
+def _lecture_continuous(data: ImageData) -> VAE:
+    guide = AmortizedNormal(lecture_encoder())
+    return VAE(lecture_decoder(), 2, likelihood=ContinuousBernoulli(event_dim=3), guide=guide)
+
+
 def _elbo(vae: VAE) -> ELBO:
     return ELBO(vae, kl="analytic")
 
@@ -113,6 +123,22 @@ RUNS: dict[str, VAERun] = {
         _elbo,
         batch_size=64,
         bar=150.0,
+        figure="-ELBO",
+    ),
+    "lecture-dynamic": VAERun(
+        "the lecture's networks, q = 2, binary pixels",
+        "dynamic",
+        _lecture_binary,
+        _elbo,
+        batch_size=64,
+        figure="-ELBO",
+    ),
+    "lecture-continuous": VAERun(
+        "the lecture's networks, q = 2, continuous Bernoulli density of grey pixels",
+        None,
+        _lecture_continuous,
+        _elbo,
+        batch_size=64,
         figure="-ELBO",
     ),
 }
