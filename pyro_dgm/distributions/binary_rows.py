@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Size, Tensor
 from torch.distributions import constraints
-from torch.nn.functional import logsigmoid
 
+from pyro_dgm.distributions.row_log_mass import entry_log_mass, row_log_mass
 from pyro_dgm.distributions.standard_base import Shape
 from pyro_dgm.errors import DataError
 
 __all__ = ["BinaryRows"]
-
-# 2**-112 is above the smallest normal number of single precision, 2**-126.
-_GROUP = 112
 
 
 class BinaryRows(TorchDistribution):
@@ -79,20 +75,13 @@ class BinaryRows(TorchDistribution):
         if self._validate_args:
             self._check_range(value)
             self._validate_sample(value)
-        rank, group = len(self.event_shape), self._group()
-        if group >= 8:
-            return _without_gradients(self.logits.flatten(-rank), value.flatten(-rank), group)
-        by_entry = self.logits * value + logsigmoid(-self.logits)
+        rank = len(self.event_shape)
+        if rank and self._entries is None:
+            return row_log_mass(self.logits.flatten(-rank), value.flatten(-rank))
+        by_entry = entry_log_mass(self.logits, value)
         if self._entries is not None:
             by_entry = by_entry.where(self._entries, by_entry.new_zeros(()))
         return by_entry.flatten(-rank).sum(-1) if rank else by_entry
-
-    def _group(self) -> int:
-        """How many entries can share a logarithm, where that is no hindrance to gradients or masks."""
-        precise = self.logits.dtype in (torch.float32, torch.float64)
-        if torch.is_grad_enabled() or self._entries is not None or not precise:
-            return 1
-        return _divisor(self.event_shape.numel())
 
     def _check_range(self, value: Tensor) -> None:
         """Say what pixels of 8 bits, the usual mistake, look like."""
@@ -120,22 +109,3 @@ class BinaryRows(TorchDistribution):
         with torch.no_grad():
             shape = Size(sample_shape) + self.batch_shape + self.event_shape
             return torch.bernoulli(self.mean.expand(shape))
-
-
-def _without_gradients(logits: Tensor, value: Tensor, group: int) -> Tensor:
-    r"""The same with one logarithm for each group of entries.
-
-    .. math:: \sum_i x_i a_i - \max(a_i, 0) + \log \prod_i \sigma(|a_i|)
-
-    A factor is at least 1/2, so that the product of a hundred is far from underflow.
-    """
-    factors = logits.abs().sigmoid_().unflatten(-1, (-1, group))
-    linear = torch.addcmul(logits.relu().neg_(), logits, value).sum(-1)
-    log_prob: Tensor = linear + factors.prod(-1).log_().sum(-1)
-    return log_prob
-
-
-@cache
-def _divisor(size: int) -> int:
-    """The largest divisor up to ``_GROUP``; one if there is no entry."""
-    return max(d for d in range(1, _GROUP + 1) if size % d == 0) if size else 1
