@@ -90,7 +90,7 @@ def neural_posterior(
         ICML 2019. https://arxiv.org/abs/1905.07488
 
     Example:
-        >>> import pyro
+        >>> import pyro, torch
         >>> import pyro.distributions as dist
         >>> def simulator():
         ...     z = pyro.sample("z", dist.HalfNormal(1.0))
