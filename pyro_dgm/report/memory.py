@@ -42,6 +42,7 @@ def peak_bytes(call: Callable[[], object]) -> int:
     Buffers that a kernel uses inside one operation are not seen.
 
     Example:
+        >>> import torch
         >>> peak_bytes(lambda: torch.zeros(1000).exp().sum())  # two rows of 4 000 bytes at once
         8000
     """
