@@ -57,7 +57,7 @@ def increasing_root(
 def _bracketed_newton(function: ValueAndSlope, low: Tensor, high: Tensor, max_steps: int) -> Tensor:
     s = 0.5 * (low + high)
     settled = torch.zeros_like(s, dtype=torch.bool)
-    last, small = torch.full_like(s, torch.inf), torch.finfo(s.dtype).eps ** 0.6
+    last, eps = torch.full_like(s, torch.inf), torch.finfo(s.dtype).eps
     # A compiled graph holds every step: as many as there are halvings in a double.
     for _ in range(min(max_steps, 64) if torch.compiler.is_compiling() else max_steps):
         value, slope = function(s)
@@ -66,10 +66,13 @@ def _bracketed_newton(function: ValueAndSlope, low: Tensor, high: Tensor, max_st
         newton = s - value / slope
         good = (newton >= low) & (newton <= high) & (value.abs() <= 0.5 * last)
         following = torch.where(good, newton, 0.5 * (low + high))
-        # Newton's steps shrink quadratically: after one of this size the next would be below rounding.
-        arrived = good & ((newton - s).abs() <= small * s.abs().clamp(min=0.1))
+        # Newton's steps shrink quadratically: after one of this size the next would be below rounding. A step
+        # that is short because the function is steep here, and flat towards the root, leaves the residual.
+        shrinking = (value.abs() <= 0.05 * last) & last.isfinite()
+        limit = torch.where(shrinking, eps**0.6, 4 * eps)
+        arrived = good & ((newton - s).abs() <= limit * s.abs().clamp(min=0.1))
         # An ulp-wide bracket makes following alternate between its ends; that is as good as settled.
-        narrow = (high - low) <= 2 * torch.finfo(s.dtype).eps * s.abs().clamp(min=1e-30)
+        narrow = (high - low) <= 2 * eps * s.abs().clamp(min=1e-30)
         stop = arrived | narrow | (following == s) | (value == 0) | ~value.isfinite()
         s = torch.where(settled, s, torch.where(value.isfinite(), following, value * torch.nan))
         settled, last = settled | stop, value.abs()

@@ -18,6 +18,17 @@ def test_the_root_solves_the_equation_to_rounding():
     assert_close(root**3 + root, target, rtol=1e-13, atol=1e-13)
 
 
+@pytest.mark.parametrize(("dtype", "steepness"), [(torch.float32, 1e6), (torch.float64, 1e11)])
+def test_a_step_that_is_short_because_the_function_is_steep_is_not_taken_for_the_last(dtype, steepness):
+    # From the middle of the bracket Newton's steps are tiny; the root is at 1000, where the slope is 0.01.
+    def ramp(s):
+        t = torch.tanh(steepness * s)
+        return 0.01 * s + 50 * t - 60, 0.01 + 50 * steepness * (1 - t * t)
+
+    root = increasing_root(ramp, torch.full((1,), -1e4, dtype=dtype), torch.full((1,), 1e4, dtype=dtype))
+    assert_close(root, torch.full((1,), 1e3, dtype=dtype))
+
+
 def test_first_and_second_derivatives_are_those_of_the_implicit_function():
     target = torch.randn(5, dtype=torch.double, requires_grad=True)
 
