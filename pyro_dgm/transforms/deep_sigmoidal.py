@@ -49,12 +49,12 @@ class DeepSigmoidal(Monotone):
         a = softplus(raw_a + self.raw_slope_of_one) + self.min_slope
         u = a * y + b
         log_s, log_rest = logsigmoid(u), logsigmoid(-u)
-        log_sum, log_sum_of_rest = torch.logsumexp(log_w + log_s, 0), torch.logsumexp(log_w + log_rest, 0)
-        log_density = torch.logsumexp(log_w + a.log() + log_s + log_rest, 0)
-        value, log_slope = log_sum - log_sum_of_rest, log_density - log_sum - log_sum_of_rest
-        share = 1 - self.min_slope
-        least = torch.full_like(log_slope, math.log(self.min_slope))
-        return torch.lerp(y, value, share), torch.logaddexp(log_slope + math.log(share), least)
+        below, above = log_w + log_s, log_w + log_rest
+        log_sum, log_sum_of_rest = torch.logsumexp(below, 0), torch.logsumexp(above, 0)
+        # The slope as a sum of positive terms: the difference of logarithms loses all digits far out.
+        shares = torch.softmax(below, 0) * log_rest.exp() + torch.softmax(above, 0) * log_s.exp()
+        slope = torch.lerp(torch.ones_like(y), (a * shares).sum(0), 1 - self.min_slope)
+        return torch.lerp(y, log_sum - log_sum_of_rest, 1 - self.min_slope), slope.log()
 
     def identity(self) -> Tensor:
         """Equal weights and slopes, offsets apart from each other: near the identity.

@@ -46,6 +46,13 @@ def test_every_latent_has_a_preimage_however_far_out(family):
     assert_close(inverse, -log_slope)
 
 
+def test_slope_far_out_keeps_its_digits_in_single_precision():
+    family, y = DeepSigmoidal(4), torch.tensor([-3e5, -40.0, 0.3, 57.0, 1e5]).double()
+    parameters = 30 * parameters_for(family, 1).expand(-1, 5)
+    exact = family.inverse(y, parameters)[1]
+    assert_close(family.inverse(y.float(), parameters.float())[1].double(), exact, atol=1e-3, rtol=0)
+
+
 def test_data_between_steep_sigmoids_come_back():
     # Three units of slope 300 that are 4 apart: the logit alone is flat to rounding between them.
     family = DeepSigmoidal(3)
