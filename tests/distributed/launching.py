@@ -31,8 +31,10 @@ def launched_on_two_nodes(folder, what, seconds=600, job="job"):
     torchrun += ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{free_port()}", "--rdzv-id", "7"]
     torchrun += ["--local-addr", "127.0.0.1"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # in a store that is shared by all starts, new processes would look for the old ones
+    env = ENV | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     nodes = [
-        subprocess.Popen(command(torchrun, job, folder, what), env=ENV, cwd=ROOT, **pipes) for _ in range(2)
+        subprocess.Popen(command(torchrun, job, folder, what), env=env, cwd=ROOT, **pipes) for _ in range(2)
     ]
     limit = time.monotonic() + seconds
     try:
