@@ -39,4 +39,4 @@ class StandardNormal(StandardBase):
 
     def log_density(self, value: Tensor) -> Tensor:
         """The log-density of events, in nats."""
-        return -0.5 * (self.total(value.square()) + self._like.numel() * _LOG_2_PI)
+        return torch.rsub(self.total(value.square()), -0.5 * self._like.numel() * _LOG_2_PI, alpha=0.5)

@@ -66,7 +66,7 @@ class AutoregressiveFlow(Flow):
         """Return the stack of layers, given a ``context`` of shape ``(*batch, C)``."""
         return ColumnStack(
             [
-                Autoregressive(net, function, self.reads)  # type: ignore[arg-type]
+                Autoregressive(net, function, self.reads, by_hand=net.by_hand)  # type: ignore[arg-type]
                 for net, function in zip(self.conditioners, self.functions(), strict=True)
             ],
             context,

@@ -76,7 +76,13 @@ class CouplingFlow(Flow):
             [
                 Couplings(
                     [
-                        Coupling(net.columns, self.elementwise, self.split, change_upper=change_left)  # type: ignore[arg-type]
+                        Coupling(
+                            net.columns,  # type: ignore[arg-type]
+                            self.elementwise,
+                            self.split,
+                            change_upper=change_left,
+                            by_hand=net.by_hand,  # type: ignore[arg-type]
+                        )
                         for net, change_left in zip(self.conditioners, self.turns, strict=True)
                     ]
                 )

@@ -11,6 +11,7 @@ from torch.distributions.constraints import Constraint
 from pyro_dgm.flows.flow import Flow
 from pyro_dgm.nets import MLP
 from pyro_dgm.transforms import Affine, Bijection, ColumnStack, Coupling, Couplings
+from pyro_dgm.transforms.by_hand import no_network
 
 __all__ = ["RealNVP"]
 
@@ -79,6 +80,7 @@ class RealNVP(Flow):
                             self.elementwise,
                             self.split,
                             change_upper=change_left,
+                            by_hand=net.by_hand if isinstance(net, MLP) else no_network,
                         )
                         for net, change_left in zip(self.conditioners, self.turns, strict=True)
                     ]

@@ -9,6 +9,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from pyro_dgm.eager import is_eager
+from pyro_dgm.nets.masked_solve import Block, MaskedSolve
+from pyro_dgm.nets.rectified_by_hand import RectifiedByHand
 from pyro_dgm.nets.relu_network import relu_network
 
 __all__ = ["MaskedMLP"]
@@ -103,6 +106,20 @@ class MaskedMLP(nn.Module):
                 h = self.activation(h)
         return h
 
+    def by_hand(self) -> RectifiedByHand | None:
+        """The same with its derivatives written out, the context below the vectors.
+
+        None if there is another activation or a feature, or somebody listens.
+        """
+        if self.activation is not torch.relu or self.feature is not None or type(self) is not MaskedMLP:
+            return None
+        if self._forward_hooks or self._forward_pre_hooks or self._backward_hooks:
+            return None
+        tensors = [t for pair in zip(self.weights, self.biases, strict=True) for t in pair]
+        if self.from_context is not None:
+            tensors.append(self.from_context.weight)
+        return RectifiedByHand(tensors, list(self.buffers(recurse=False)))
+
     def solve(self, value: Tensor, step: Step, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Find the vectors ``u`` with ``u[i] = step(value[i], outputs for i of u)``, in the order.
 
@@ -114,8 +131,11 @@ class MaskedMLP(nn.Module):
         Returns:
             The vectors ``(D, N)`` and the sums of the log-slopes ``(N,)``.
         """
-        columns, total = value.shape[1], value.new_zeros(value.shape[1])
         order = list(range(self.input_dim))[:: -1 if self.reverse else 1]
+        if not torch.is_grad_enabled() and is_eager(value) and self.by_hand() is not None:
+            found, total = self._solve_in_place(context, value.shape[1])(value, step, order)
+            return (found.flip(0) if self.reverse else found), total
+        columns, total = value.shape[1], value.new_zeros(value.shape[1])
         first = self.weights[0][:, order] if self.reverse else self.weights[0]
         solved = _Rows(self.input_dim, columns, value)
         seen = solved if self.feature is None else _Rows(self.input_dim, columns, value)
@@ -143,6 +163,15 @@ class MaskedMLP(nn.Module):
             total = total + log_slope
         found = solved.all()
         return (found.flip(0) if self.reverse else found), total
+
+    def _solve_in_place(self, context: Tensor | None, columns: int) -> MaskedSolve:
+        blocks = []
+        for k, (weight, bias) in enumerate(zip(self.weights[:-1], self.biases[:-1], strict=True)):
+            start = bias.unsqueeze(1).expand(-1, columns)
+            start = start.clone() if k else self._with_context(start.clone(), context)
+            blocks.append(Block(weight.flip(1) if self.reverse and not k else weight, start, self.starts[k]))
+        weight = self.weights[-1].view(self.num_parameters, self.input_dim, -1)
+        return MaskedSolve(blocks, weight, self.biases[-1].view(self.num_parameters, self.input_dim, 1))
 
     def _seen(self, entries: Tensor) -> Tensor:
         return entries if self.feature is None else self.feature(entries)

@@ -9,6 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from pyro_dgm.nets.rectified_by_hand import RectifiedByHand
 from pyro_dgm.nets.relu_network import relu_network
 
 __all__ = ["MLP"]
@@ -73,6 +74,16 @@ class MLP(nn.Module):
     def columns(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The same map of vectors in columns: from ``(in_features, N)`` to ``(out_features, N)``."""
         return self(x, context, columns=True)  # type: ignore[no-any-return]
+
+    def by_hand(self) -> RectifiedByHand | None:
+        """The map of columns with its derivatives written out, the context below the vectors.
+
+        None if there are other activations, or somebody listens to the layers.
+        """
+        if type(self) is not MLP or self._forward_hooks or self._forward_pre_hooks or self._backward_hooks:
+            return None
+        parameters = _parameters_if_rectified(self.layers)
+        return None if parameters is None else RectifiedByHand(parameters)
 
 
 def _parameters_if_rectified(layers: nn.Sequential) -> list[Tensor] | None:

@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn.functional import linear
 
-__all__ = ["relu_network"]
+from pyro_dgm.eager import is_batched, is_eager
 
-# Products with fewer multiplications than this gain nothing from oneDNN.
-_LARGE = 1_500_000
+__all__ = ["relu_formula", "relu_gradients", "relu_network", "relu_values"]
+
+# Products with fewer multiplications than this lose by oneDNN, which lays the operands out anew.
+_LARGE = 16_000_000
 
 
 def relu_network(x: Tensor, parameters: Sequence[Tensor], *, columns: bool = False) -> Tensor:
@@ -37,22 +38,23 @@ def relu_network(x: Tensor, parameters: Sequence[Tensor], *, columns: bool = Fal
         >>> relu_network(torch.tensor([[1.0, -2.0]]), parameters)
         tensor([[1.]])
     """
-    if not (x.numel() and _is_plain(x)):
-        return _formula(columns, x, *parameters)
+    if not (x.numel() and is_eager(x)):
+        return relu_formula(columns, x, *parameters)
     if not torch.is_grad_enabled():
-        return _values(columns, x, parameters)[0]
+        return relu_values(columns, x, parameters)[0]
     return _ReluNetwork.apply(columns, x, *parameters)  # type: ignore[no-any-return]
 
 
-def _formula(columns: bool, x: Tensor, *parameters: Tensor) -> Tensor:
+def relu_formula(columns: bool, x: Tensor, *parameters: Tensor) -> Tensor:
+    """The network in torch's own operations."""
     for weight, bias in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
         x = torch.relu(linear(x, weight, bias))
     weight, bias = parameters[-2:]
     return torch.addmm(bias.unsqueeze(1), weight, x.T) if columns else linear(x, weight, bias)
 
 
-def _values(columns: bool, x: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """The output, and the input of each layer."""
+def relu_values(columns: bool, x: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """Return the output, and the input of each layer; computed without a graph."""
     inputs = [x]
     for weight, bias in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
         inputs.append(_linear(inputs[-1], weight, bias, "relu"))
@@ -64,21 +66,48 @@ def _values(columns: bool, x: Tensor, parameters: Sequence[Tensor]) -> tuple[Ten
     return _linear(inputs[-1], weight, bias, "none"), inputs
 
 
-def _is_plain(x: Tensor) -> bool:
-    """Whether tensors are what they seem: no tracing, no transform of functions, no dual numbers."""
-    return (
-        not torch.compiler.is_compiling()
-        and x.device.type == "cpu"
-        and not torch._C._are_functorch_transforms_active()
-        and forward_ad._current_level < 0
-        and not torch.is_autocast_enabled("cpu")
-    )
+def relu_gradients(
+    g: Tensor,
+    inputs: Sequence[Tensor],
+    parameters: Sequence[Tensor],
+    wanted: Sequence[bool],
+    *,
+    columns: bool = False,
+) -> list[Tensor | None]:
+    """Pull the gradient of the output in rows, ``(N, out)``, back.
+
+    Args:
+        g: The gradient.
+        inputs: The input of each layer, as :func:`relu_values` returned them.
+        parameters: Matrix and bias of each layer.
+        wanted: Whether the gradient is wanted of the network's input and of each parameter.
+        columns: Whether to lay out the gradient of the input for a transposition.
+
+    Returns:
+        The gradients of the input, in rows, and of the parameters.
+    """
+    found: list[Tensor | None] = [None] * len(wanted)
+    for k in reversed(range(len(inputs))):
+        weight = parameters[2 * k]
+        if wanted[2 * k + 2]:
+            found[2 * k + 2] = g.sum(0)
+        if wanted[2 * k + 1]:
+            found[2 * k + 1] = torch.mm(g.T, inputs[k])
+        if not any(wanted[: 2 * k + 1]):
+            break
+        if k:
+            g = _product(g, weight.T)
+            # In place: at large sizes fresh memory costs as much as the operation.
+            torch.ops.aten.threshold_backward.grad_input(g, inputs[k], 0, grad_input=g)
+        else:
+            found[0] = _product(weight.T, g).T if columns else _product(g, weight.T)
+    return found
 
 
 class _ReluNetwork(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, columns: bool, x: Tensor, *parameters: Tensor) -> Tensor:
-        y, hidden = _values(columns, x, parameters)
+        y, hidden = relu_values(columns, x, parameters)
         ctx.columns = columns
         ctx.save_for_backward(*hidden, *parameters)
         return y
@@ -87,32 +116,21 @@ class _ReluNetwork(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:
         count = len(ctx.saved_tensors) // 3  # layers: inputs of each, weights, biases
         hidden, parameters = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
-        if torch.is_grad_enabled():  # a derivative of this one is wanted: that of the formula
+        if torch.is_grad_enabled() or is_batched(*grads):  # a derivative of this is wanted, or many at once
             return None, *_differentiable(ctx, (hidden[0], *parameters), grads[0])
         wanted = ctx.needs_input_grad[1:]
-        found: list[Tensor | None] = [None] * len(wanted)
         g = grads[0].T if ctx.columns else grads[0]
-        for k in reversed(range(count)):
-            if wanted[2 * k + 2]:
-                found[2 * k + 2] = g.sum(0)
-            if wanted[2 * k + 1]:
-                found[2 * k + 1] = _product(g.T, hidden[k].T)
-            if not any(wanted[: 2 * k + 1]):
-                break
-            g = _product(g, parameters[2 * k].T)
-            if k:
-                g = torch.ops.aten.threshold_backward(g, hidden[k], 0)
-            else:
-                found[0] = g
-        return None, *found
+        return None, *relu_gradients(g, hidden, parameters, wanted, columns=ctx.columns)
 
 
 def _differentiable(ctx: Any, inputs: tuple[Tensor, ...], grad: Tensor) -> list[Tensor | None]:
-    # Aliases, so that what one input owes to another by way of the graph is not counted here.
-    aliases = [t.view_as(t) for t in inputs]
-    wanted = [t for t, needed in zip(aliases, ctx.needs_input_grad[1:], strict=True) if needed]
-    y = _formula(ctx.columns, *aliases)
-    found = iter(torch.autograd.grad(y, wanted, grad, create_graph=True))
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # Aliases, so that what one input owes to another by way of the graph is not counted here.
+        aliases = [t.view_as(t) for t in inputs]
+        wanted = [t for t, needed in zip(aliases, ctx.needs_input_grad[1:], strict=True) if needed]
+        y = relu_formula(ctx.columns, *aliases)
+        found = iter(torch.autograd.grad(y, wanted, grad, create_graph=create_graph))
     return [next(found) if needed else None for needed in ctx.needs_input_grad[1:]]
 
 
@@ -136,7 +154,6 @@ def _by_onednn(a: Tensor, b: Tensor) -> bool:
         and a.dtype == b.dtype == torch.float32
         and _HAS_ONEDNN
         and torch._C._get_mkldnn_enabled()
-        and not torch._C._are_functorch_transforms_active()  # batched gradients reach the backward pass
     )
 
 

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from pyro_dgm.transforms.by_hand import Network, no_network
 from pyro_dgm.transforms.columns import ColumnBijection
 from pyro_dgm.transforms.elementwise import Elementwise
+from pyro_dgm.transforms.one_node import Step
 
 __all__ = ["Coupling", "Couplings"]
 
@@ -29,6 +31,7 @@ class Coupling(ColumnBijection):
         elementwise: The family of functions :math:`f`, with ``P`` parameters.
         split: Size of the upper part.
         change_upper: Whether the upper part is the one that is changed; the lower one by default.
+        by_hand: Gives the conditioner with its derivatives written out, or None where it has no such.
 
     Reference:
         Dinh, Sohl-Dickstein and Bengio, Density estimation using Real NVP, ICLR 2017, section 3.2.
@@ -36,9 +39,15 @@ class Coupling(ColumnBijection):
     """
 
     def __init__(
-        self, conditioner: Conditioner, elementwise: Elementwise, split: int, *, change_upper: bool = False
+        self,
+        conditioner: Conditioner,
+        elementwise: Elementwise,
+        split: int,
+        *,
+        change_upper: bool = False,
+        by_hand: Callable[[], Network | None] = no_network,
     ) -> None:
-        self.conditioner, self.elementwise = conditioner, elementwise
+        self.conditioner, self.elementwise, self.by_hand = conditioner, elementwise, by_hand
         self.split, self.change_upper = split, change_upper
 
     def call(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -48,6 +57,15 @@ class Coupling(ColumnBijection):
     def inverse(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Change it back."""
         return Couplings([self]).inverse(y, context)
+
+    def steps(self, size: int, *, back: bool) -> tuple[list[int], list[Step]] | None:
+        """The layer as a step, if conditioner and functions have derivatives written out."""
+        functions, network = self.elementwise.by_hand(back=back), self.by_hand()
+        if functions is None or network is None:
+            return None
+        changes = 0 if self.change_upper else 1
+        sizes = [self.split, size - self.split]
+        return sizes, [Step(network, self.elementwise, functions, back, 1 - changes, changes)]
 
     def change(
         self, kept: Tensor, changed: Tensor, context: Tensor | None, *, back: bool
@@ -79,6 +97,12 @@ class Couplings(ColumnBijection):
     def inverse(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Undo the layers in reverse order."""
         return self._through(y, context, self.layers[::-1], back=True)
+
+    def steps(self, size: int, *, back: bool) -> tuple[list[int], list[Step]] | None:
+        """The layers as steps, if all are."""
+        found = [layer.steps(size, back=back) for layer in (self.layers[::-1] if back else self.layers)]
+        steps = [step for of_layer in found if of_layer is not None for step in of_layer[1]]
+        return ([self.split, size - self.split], steps) if len(steps) == len(self.layers) else None
 
     def _through(
         self, x: Tensor, context: Tensor | None, layers: Sequence[Coupling], *, back: bool

@@ -6,6 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from pyro_dgm.transforms.affine_by_hand import AffineByHand, AffineInverseByHand
+from pyro_dgm.transforms.by_hand import ByHand
+from pyro_dgm.transforms.gated_by_hand import GatedByHand
+
 __all__ = ["Additive", "Affine", "Elementwise", "Gated"]
 
 
@@ -33,6 +37,10 @@ class Elementwise:
     def identity(self) -> Tensor:
         """Parameters ``(num_parameters,)`` that make the function the identity; zeros for most."""
         return torch.zeros(self.num_parameters)
+
+    def by_hand(self, *, back: bool) -> ByHand | None:
+        """One direction with its derivatives written out, or None: then torch derives the formula."""
+        return None
 
 
 class Additive(Elementwise):
@@ -78,6 +86,12 @@ class Affine(Elementwise):
         log_scale = torch.tanh(raw / self.max_log_scale) * -self.max_log_scale
         return (y - shift) * log_scale.exp(), log_scale
 
+    def by_hand(self, *, back: bool) -> ByHand | None:
+        """Both directions."""
+        if type(self) is not Affine:
+            return None
+        return (AffineInverseByHand if back else AffineByHand)(self.max_log_scale)
+
 
 class Gated(Elementwise):
     r"""Mixes the value with one: :math:`y = \sigma x + (1 - \sigma) m`, :math:`\sigma = 1 / (1 + e^{-s})`.
@@ -113,6 +127,10 @@ class Gated(Elementwise):
     def _value_and_logit(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         m, raw = parameters.unbind(0)
         return m, self.max_logit * torch.tanh(raw / self.max_logit)
+
+    def by_hand(self, *, back: bool) -> ByHand | None:
+        """The mixture, not its inverse."""
+        return None if back or type(self) is not Gated else GatedByHand(self.max_logit)
 
     def identity(self) -> Tensor:
         """A new value of zero and the initial gate."""

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from pyro_dgm.transforms.by_hand import ByHand
 from pyro_dgm.transforms.elementwise import Elementwise
+from pyro_dgm.transforms.spline_by_hand import SplineByHand
 
 __all__ = ["RationalQuadratic"]
 
@@ -62,6 +64,14 @@ class RationalQuadratic(Elementwise):
         inside = y.abs() < self.bound
         x, log_slope = self._solved(torch.where(inside, y, 0.0), parameters)
         return torch.where(inside, x, y), torch.where(inside, log_slope, 0.0)
+
+    def by_hand(self, *, back: bool) -> ByHand | None:
+        """Both directions."""
+        if type(self) is not RationalQuadratic:
+            return None
+        return SplineByHand(
+            self.num_bins, self.bound, self.min_width, self.min_slope, self.raw_slope_of_one, back
+        )
 
     def _evaluated(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """The splines at values within the interval, with their log-slopes."""
