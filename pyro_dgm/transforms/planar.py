@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from pyro_dgm.eager import is_eager
 from pyro_dgm.transforms.bijection import Bijection
 from pyro_dgm.transforms.root import increasing_root
 
@@ -65,6 +66,20 @@ class PlanarTransform(Bijection):
             x, h = _bend(x, u, w, b)
             heights.append(h)
         return x, self._ladj(torch.stack(heights))
+
+    def _call(self, x: Tensor) -> Tensor:
+        """Apply the layers; without a graph, on the heights alone."""
+        if torch.is_grad_enabled() or x.dim() != 2 or self.w.dim() != 2 or not (len(x) and is_eager(x)):
+            return super()._call(x)
+        # All bends lie along fixed directions, so that the argument of each tanh is one fixed part of x and
+        # multiples of the heights before it.
+        arguments = torch.addmm(self.b.unsqueeze(1), self.w, x.T)
+        onwards = torch.mm(self.w, self.u_hat.T).tril_(-1).unbind(0)
+        heights = torch.zeros_like(arguments)
+        before = heights.T
+        for argument, factors, height in zip(arguments.unbind(0), onwards, heights.unbind(0), strict=True):
+            torch.tanh(argument.addmv_(before, factors), out=height)
+        return torch.addmm(x, before, self.u_hat)
 
     def inverse_and_ladj(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Undo the layers from the last to the first, each by one scalar root."""

@@ -29,6 +29,18 @@ def test_planar_log_determinant_is_finite_where_the_constraint_rounds_to_minus_o
     assert_close(ladj, 2 * torch.tanh(torch.tensor([0.1])).log(), rtol=1e-5, atol=1e-5)
 
 
+def test_planar_draws_without_a_graph_are_those_with_one():
+    torch.manual_seed(0)
+    t = PlanarTransform(
+        *(torch.randn(7, 3, dtype=torch.double) for _ in "uw"), torch.randn(7, dtype=torch.double)
+    )
+    x = torch.randn(5, 3, dtype=torch.double)
+    expected, before = t.call_and_ladj(x)[0], x.clone()
+    with torch.no_grad():
+        assert_close(t(x), expected)
+    assert_close(x, before, rtol=0, atol=0)
+
+
 def test_planar_survives_a_plane_without_direction():
     u, w = torch.randn(1, 2, requires_grad=True), torch.zeros(1, 2, requires_grad=True)
     y, ladj = PlanarTransform(u, w, torch.ones(1)).call_and_ladj(torch.zeros(1, 2))
