@@ -93,11 +93,38 @@ def environment() -> dict[str, str]:
     return {name: version(name) for name in packages} | machine | {"load": f"{os.getloadavg()[1]:.1f}"}
 
 
+def fit_line(ratio: list[float]) -> str:
+    """The line of the table for a step through ``fit``."""
+    return f"A step through fit against the same flow in a plain loop: {ratio[1]:.2f}, bar {FIT_BAR:.2f}"
+
+
+def write(
+    out: Path, results: list[dict[str, Any]], ratio: list[float] | None, header: list[str], *, afresh: bool
+) -> None:
+    """Write table and JSON; a run of some of the work replaces the lines of that work."""
+    earlier = (
+        {} if afresh or not (out / "flows.json").exists() else json.loads((out / "flows.json").read_text())
+    )
+    by_work = {r["work"]: r for r in [*earlier.get("results", []), *results]}
+    results = [by_work[str(work)] for work in WORKS if str(work) in by_work]
+    ratio = ratio or earlier.get("fit_against_plain_loop")
+    content = {"environment": environment(), "results": results, "fit_against_plain_loop": ratio}
+    (out / "flows.json").write_text(json.dumps(content, indent=1) + "\n")
+    counts = {r["work"].split(",")[0] + r["work"].split(",")[1]: r["parameters"] for r in results}
+    lines = ["# CPU time of flows, one thread", "", *header, *(row for r in results for row in as_rows(r))]
+    lines += ["", "" if ratio is None else fit_line(ratio), "", "Parameters:", ""]
+    lines += [f"- {name}: {numbers}" for name, numbers in counts.items()]
+    lines += ["", f"Versions: {environment()}", ""]
+    (out / "flows.md").write_text("\n".join(lines))
+
+
 def main() -> int:
     """Run the race and write table and JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--only", default="", help="run the work whose name holds this")
+    parser.add_argument(
+        "--only", default="", help="run the work whose name holds this, and replace its lines"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for flows.md and flows.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -112,28 +139,9 @@ def main() -> int:
         results.append(run(work, arguments.rounds))
         print(*as_rows(results[-1]), sep="\n", flush=True)
     ratio = _quartiles(fit_against_plain_loop(arguments.rounds)) if arguments.only in "fit" else None
-    line = ""
     if ratio is not None:
-        line = f"A step through fit against the same flow in a plain loop: {ratio[1]:.2f}, bar {FIT_BAR:.2f}"
-        print(line)
-    counts = {r["work"].split(",")[0] + r["work"].split(",")[1]: r["parameters"] for r in results}
-    if not arguments.only:
-        lines = [
-            "# CPU time of flows, one thread",
-            "",
-            *header,
-            *(row for r in results for row in as_rows(r)),
-            "",
-            line,
-            "",
-            "Parameters:",
-            "",
-        ]
-        lines += [f"- {name}: {numbers}" for name, numbers in counts.items()]
-        lines += ["", f"Versions: {environment()}", ""]
-        (arguments.out / "flows.md").write_text("\n".join(lines))
-        content = {"environment": environment(), "results": results, "fit_against_plain_loop": ratio}
-        (arguments.out / "flows.json").write_text(json.dumps(content, indent=1) + "\n")
+        print(fit_line(ratio))
+    write(arguments.out, results, ratio, header, afresh=not arguments.only)
     missed = [r for r in results for q in r["ratios"].values() if q["quartiles"][1] > q["bar"]]
     return int(bool(missed) or (ratio is not None and ratio[1] > FIT_BAR))
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pyro_dgm.eager import is_eager
 from pyro_dgm.nets.masked_solve import Block, MaskedSolve
-from pyro_dgm.nets.rectified_by_hand import RectifiedByHand
+from pyro_dgm.nets.rectified_by_hand import RectifiedByHand, is_as_written
 from pyro_dgm.nets.relu_network import relu_network
 
 __all__ = ["MaskedMLP"]
@@ -111,9 +111,8 @@ class MaskedMLP(nn.Module):
 
         None if there is another activation or a feature, or somebody listens.
         """
-        if self.activation is not torch.relu or self.feature is not None or type(self) is not MaskedMLP:
-            return None
-        if self._forward_hooks or self._forward_pre_hooks or self._backward_hooks:
+        rectified = self.activation is torch.relu and self.feature is None
+        if not (rectified and is_as_written(self, MaskedMLP, _FORWARD)):
             return None
         tensors = [t for pair in zip(self.weights, self.biases, strict=True) for t in pair]
         if self.from_context is not None:
@@ -194,6 +193,9 @@ class MaskedMLP(nn.Module):
         if self.from_context is None or context is None:
             return h
         return torch.addmm(h, self.from_context.weight[start:stop], context)
+
+
+_FORWARD = MaskedMLP.forward
 
 
 class _Rows:

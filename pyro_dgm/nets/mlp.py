@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from pyro_dgm.nets.rectified_by_hand import RectifiedByHand
+from pyro_dgm.nets.rectified_by_hand import RectifiedByHand, is_as_written
 from pyro_dgm.nets.relu_network import relu_network
 
 __all__ = ["MLP"]
@@ -80,10 +80,13 @@ class MLP(nn.Module):
 
         None if there are other activations, or somebody listens to the layers.
         """
-        if type(self) is not MLP or self._forward_hooks or self._forward_pre_hooks or self._backward_hooks:
+        if not is_as_written(self, MLP, _FORWARD):
             return None
         parameters = _parameters_if_rectified(self.layers)
         return None if parameters is None else RectifiedByHand(parameters)
+
+
+_FORWARD = MLP.forward
 
 
 def _parameters_if_rectified(layers: nn.Sequential) -> list[Tensor] | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyro_dgm.nets.relu_network import relu_formula, relu_gradients, relu_values
 
-__all__ = ["RectifiedByHand"]
+__all__ = ["RectifiedByHand", "is_as_written"]
 
 
 class RectifiedByHand(NamedTuple):
@@ -81,3 +81,13 @@ class RectifiedByHand(NamedTuple):
             if whole is not None:
                 found[2 * k + 1] = whole * mask
         return [*found, None if first is None else first[:, size:]] if continued else found
+
+
+def is_as_written(net: nn.Module, kind: type[nn.Module], forward: Callable[..., Any]) -> bool:
+    """Whether a network does what its class says: no subclass, no hook, no other ``forward`` in its place."""
+    return (
+        type(net) is kind
+        and kind.forward is forward
+        and "forward" not in net.__dict__
+        and not (net._forward_hooks or net._forward_pre_hooks or net._backward_hooks)
+    )
