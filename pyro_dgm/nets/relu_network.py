@@ -22,8 +22,8 @@ def relu_network(x: Tensor, parameters: Sequence[Tensor], *, columns: bool = Fal
 
     It is one node of the graph, whose backward pass is written by hand, where that is possible: on the CPU,
     outside of ``torch.func`` and ``torch.compile``. Large single precision products are done by oneDNN, which
-    torch ships and uses for convolutions: as exact as torch's own, and more than twice as fast on processors
-    whose best instructions MKL does not use. Derivatives of every order exist.
+    torch ships and uses for convolutions: as exact as torch's own, and faster on processors whose best
+    instructions MKL does not use. Derivatives of every order exist.
 
     Args:
         x: Vectors in rows, ``(N, K)``; a transposed view of columns will do.

@@ -83,10 +83,10 @@ def _values(
             kept += [of_network, of_functions]
         del output, of_network, of_functions  # the memory of one layer serves the next, out of the cache
         start = stop
-    sums = [s[0] if len(s) == 1 else s.sum(0) for s in slopes if s is not None]
-    ladj = sums[0] if len(sums) == 1 else sums[0] + sums[1]
-    columns = parts[0] if len(parts) == 1 else torch.cat(parts)
-    return columns.T, ladj
+    # Nothing that is returned is a view: users may write to it.
+    first, *second = [s for s in slopes if s is not None]
+    ladj = first.sum(0) + second[0].sum(0) if second else first.sum(0)
+    return torch.cat([part.T for part in parts], 1), ladj
 
 
 def _formula(
@@ -134,7 +134,7 @@ class _Steps(torch.autograd.Function):
         if torch.is_grad_enabled() or is_batched(*grads):  # a derivative of this is wanted, or many at once
             return None, None, *_by_formula(ctx, (rows, context, *rest[:count]), grads)
         kept = rest[count:]
-        parts: list[Tensor] = list(grads[0].T.split(ctx.sizes))
+        parts: list[Tensor] = list(grads[0].T.contiguous().split(ctx.sizes))
         to_context: Tensor | None = None
         to_rows, to_tensors = ctx.needs_input_grad[2], ctx.needs_input_grad[4:]
         found: list[list[Tensor | None]] = []

@@ -132,3 +132,14 @@ def test_conditioner_with_a_listener_is_called():
     flow.conditioners[0].register_forward_hook(lambda *_: heard.append(1))
     assert_close(flow().log_prob(x), silent)
     assert heard
+
+
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("kind", [RealNVP, MAF])
+def test_results_may_be_written_to(kind, size):
+    flow = kind(size, 2, **SMALL).double()
+    context, x = torch.randn(4, 2, dtype=torch.double), torch.randn(4, size, dtype=torch.double)
+    z, ladj = one_pass(flow, x, context)
+    assert z.is_contiguous()
+    (z.add_(1.0).sum() + ladj.mul_(2.0).sum()).backward()
+    assert any(p.grad.abs().sum() > 0 for p in flow.parameters())
