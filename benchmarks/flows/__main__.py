@@ -138,6 +138,7 @@ def main() -> int:
     for work in [work for work in WORKS if arguments.only in str(work)]:
         results.append(run(work, arguments.rounds))
         print(*as_rows(results[-1]), sep="\n", flush=True)
+        write(arguments.out, results, None, header, afresh=not arguments.only)
     ratio = _quartiles(fit_against_plain_loop(arguments.rounds)) if arguments.only in "fit" else None
     if ratio is not None:
         print(fit_line(ratio))

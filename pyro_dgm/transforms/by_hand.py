@@ -44,7 +44,9 @@ class ByHand(Protocol):
 class Network(Protocol):
     """A network from vectors in columns ``(K, N)`` to parameters in columns ``(O, N)``."""
 
-    tensors: list[Tensor]
+    @property
+    def tensors(self) -> Sequence[Tensor]:
+        """The parameters, which the other methods are given."""
 
     def values(self, x: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Return the output, in memory that belongs to the caller, and what is kept."""
