@@ -151,9 +151,9 @@ class SplineByHand(NamedTuple):
     ) -> Tensor:
         # The corner of a bin moves with all shares before it, the size with its own.
         to_shares = torch.empty_like(shares)
-        torch.mul(corner.unsqueeze(1), below, out=to_shares[:, :-1])
+        torch.mul((corner * self._scale).unsqueeze(1), below, out=to_shares[:, :-1])
         to_shares[:, -1] = 0
-        to_shares.scatter_(1, index.expand(2, *index.shape), size.unsqueeze(1)).mul_(self._scale)
+        to_shares.scatter_(1, index.expand(2, *index.shape), (size * self._scale).unsqueeze(1))
         to_raw = torch.ops.aten._softmax_backward_data(to_shares, shares, 1, shares.dtype)
         return to_raw.flatten(0, 1)  # type: ignore[no-any-return]
 
