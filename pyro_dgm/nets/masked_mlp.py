@@ -164,13 +164,15 @@ class MaskedMLP(nn.Module):
         return (found.flip(0) if self.reverse else found), total
 
     def _solve_in_place(self, context: Tensor | None, columns: int) -> MaskedSolve:
+        (*weights, last), (*biases, ends) = self.weights, self.biases
         blocks = []
-        for k, (weight, bias) in enumerate(zip(self.weights[:-1], self.biases[:-1], strict=True)):
-            start = bias.unsqueeze(1).expand(-1, columns)
-            start = start.clone() if k else self._with_context(start.clone(), context)
-            blocks.append(Block(weight.flip(1) if self.reverse and not k else weight, start, self.starts[k]))
-        weight = self.weights[-1].view(self.num_parameters, self.input_dim, -1)
-        return MaskedSolve(blocks, weight, self.biases[-1].view(self.num_parameters, self.input_dim, 1))
+        for k, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+            start = bias.unsqueeze(1).expand(-1, columns).clone()
+            if k == 0:
+                start, weight = self._with_context(start, context), weight.flip(1) if self.reverse else weight
+            blocks.append(Block(weight, start, self.starts[k]))
+        shape = (self.num_parameters, self.input_dim, -1)
+        return MaskedSolve(blocks, last.view(shape), ends.view(shape))
 
     def _seen(self, entries: Tensor) -> Tensor:
         return entries if self.feature is None else self.feature(entries)
