@@ -90,6 +90,9 @@ def latent_report(
     """
     check_rows("latent_report", x, vae.origin)
     _two_rows(x)
+    if not x.isfinite().all():
+        row = int((~x.isfinite()).flatten(1).any(1).nonzero()[0])
+        raise DataError(f"x is not finite in row {row}: {x[row].tolist()}.")
     guide: Any = vae.guide
     distortion = rate = 0.0
     centres, divergences = [], []

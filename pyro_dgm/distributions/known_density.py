@@ -10,7 +10,7 @@ from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 from torch.types import _size
 
-from pyro_dgm.errors import ArgumentTypeError, ShapeError
+from pyro_dgm.errors import ArgumentTypeError, DataError, ShapeError
 
 __all__ = ["KnownDensity"]
 
@@ -68,6 +68,7 @@ class KnownDensity(TorchDistribution):
 
         Raises:
             ShapeError: If these are no points of D numbers.
+            DataError: If one is not finite, or outside of the support, where arguments are validated.
         """
         if not isinstance(value, Tensor) or value.is_complex():
             raise ArgumentTypeError(
@@ -80,13 +81,22 @@ class KnownDensity(TorchDistribution):
                 f"{type(self).__name__} scores points of shape (*batch, {size}), not {tuple(value.shape)}."
             )
         if self._validate_args and value.numel():
-            self._validate_sample(value)
+            self._check_support(value)
         shape = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
         # The square of a coordinate beyond the clamp would overflow; its log-density rounds to -inf anyway.
         rows = value.double().reshape(-1, *self.event_shape).clamp(-1e100, 1e100)
         log_density = torch.cat([self.log_density(block) for block in rows.split(_ROWS_AT_ONCE)])
         dtype = value.dtype if value.is_floating_point() else torch.get_default_dtype()
         return log_density.reshape(value.shape[:-1]).to(dtype).expand(shape)
+
+    def _check_support(self, value: Tensor) -> None:
+        inside = self.support.check(value)
+        if not inside.all():
+            first = tuple((~inside).nonzero()[0].tolist())
+            raise DataError(
+                f"{int((~inside).sum())} of {inside.numel()} points are not within the support of "
+                f"{type(self).__name__}; the first is at index {first}: {value[first].tolist()}."
+            )
 
     def entropy(self) -> Tensor:
         """The differential entropy in nats, of shape ``batch_shape``."""
