@@ -18,7 +18,7 @@ TUTORIALS = sorted((ROOT / "tutorials").glob("*.py"))
 RENDERED = sorted((ROOT / "docs" / "tutorials").glob("*.json"))
 
 
-@pytest.mark.parametrize("path", RENDERED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RENDERED, ids=[path.stem for path in RENDERED])
 def test_a_page_of_the_site_shows_the_script_as_it_is(path):
     record, tutorial = json.loads(path.read_text()), ROOT / "tutorials" / f"{path.stem}.py"
     again = f"run: python scripts/render_tutorials.py {tutorial.stem}"
