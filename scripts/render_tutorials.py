@@ -13,8 +13,10 @@ import io
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -31,7 +33,8 @@ def render(name: str) -> None:
     source = script.read_text()
     PICTURES.mkdir(parents=True, exist_ok=True)
     PAGES.mkdir(parents=True, exist_ok=True)
-    os.environ["PYRO_DGM_OUT"] = str(PICTURES)
+    drawn_in = Path(tempfile.mkdtemp())  # its own: nothing else draws there
+    os.environ["PYRO_DGM_OUT"] = str(drawn_in)
     os.environ.pop("PYRO_DGM_FAST", None)
     names: dict[str, object] = {"__name__": "__main__", "__file__": str(script)}
     found: dict[str, dict[str, object]] = {}
@@ -39,15 +42,18 @@ def render(name: str) -> None:
     for number, cell in enumerate(cells_of(source)):
         if cell.markdown:
             continue
-        before = {path: path.stat().st_mtime_ns for path in PICTURES.glob("*.png")}
+        before = {path: path.stat().st_mtime_ns for path in drawn_in.glob("*.png")}
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             exec(compile(cell.text, str(script), "exec"), names)
-        new = [p for p in PICTURES.glob("*.png") if before.get(p) != p.stat().st_mtime_ns]
-        output = printed.getvalue().replace(str(PICTURES), "runs/tutorials").replace(str(ROOT), ".")
+        new = [p for p in drawn_in.glob("*.png") if before.get(p) != p.stat().st_mtime_ns]
+        output = printed.getvalue().replace(str(drawn_in), "runs/tutorials").replace(str(ROOT), ".")
         if output or new:
             drawn = [p.name for p in sorted(new, key=lambda p: p.stat().st_mtime_ns)]
             found[str(number)] = {"output": output, "pictures": drawn}
+    for picture in drawn_in.glob("*.png"):
+        shutil.copy(picture, PICTURES / picture.name)
+    shutil.rmtree(drawn_in)
     import torch
 
     record = {
