@@ -80,7 +80,8 @@ def theirs(task: Task, made: dict[str, Tensor], seed: int, passes: int | None = 
 
     made_passes = int(trainer.summary["epochs_trained"][-1])
     cut = passes is None and made_passes >= most
-    return sample, made_passes, f"stopped after {LIMIT} s" if cut else ""
+    early = "stopped by its own rule" if passes is not None and made_passes < passes else ""
+    return sample, made_passes, f"stopped after {LIMIT} s" if cut else early
 
 
 def matched(dim: int, context_dim: int) -> NeuralSpline:
