@@ -77,7 +77,9 @@ def test_files_of_another_checksum_are_refused_and_not_used(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no zip", gzip.compress(b"\x00\x00"), gzip.compress(idx("images", 3))[:40]]
+    "content",
+    [b"", b"no zip", gzip.compress(b"\x00\x00"), gzip.compress(idx("images", 3))[:40]],
+    ids=["empty", "no zip", "no images", "cut off"],  # the bytes hold the time
 )
 def test_files_that_are_none_are_refused(content, tmp_path, monkeypatch):
     files = dict.fromkeys(NAMES, content)
