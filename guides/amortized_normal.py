@@ -78,7 +78,7 @@ class AmortizedNormal(AmortizedGuide):
         loc, scale, *rest = location_and_scale(out, rows, type(self).__name__)
         if not self.full_covariance:
             normal: dist.TorchDistribution = dist.Normal(
-                loc.view(*batch, -1), scale.view(*batch, -1)
+                loc.view(*batch, loc.shape[-1]), scale.view(*batch, loc.shape[-1])
             ).to_event(1)
             return normal
         below = rest[0] if rest else loc.new_zeros(rows, 0)
@@ -93,7 +93,7 @@ class AmortizedNormal(AmortizedGuide):
         unit = torch.eye(size, dtype=loc.dtype, device=loc.device).repeat(rows, 1, 1)
         unit[:, row, column] = below
         scale_tril = scale.unsqueeze(-1) * unit
-        return dist.MultivariateNormal(loc.view(*batch, -1), scale_tril=scale_tril.view(*batch, size, size))
+        return dist.MultivariateNormal(loc.view(*batch, size), scale_tril=scale_tril.view(*batch, size, size))
 
 
 def location_and_scale(out: object, rows: int, name: str) -> tuple[Tensor, ...]:

@@ -32,6 +32,11 @@ def look_ahead(objective: Any, rows: Tensor | None) -> None:
     """
     if rows is None or len(rows) < 2 or not _learns_density(objective):
         return
+    flow = objective.model.flow
+    if rows.shape[1:] != flow.event_shape:
+        return  # the first step refuses them
+    if getattr(flow, "outer", None) is not None and rows.dim() > 2:
+        rows = flow.outer.inv(rows)  # matrices have entries that their support fixes
     same = (rows[:1] == rows[1:]).all(0).flatten()
     if not same.any():
         return
