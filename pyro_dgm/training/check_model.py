@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from pyro_dgm.errors import CheckFailed
-from pyro_dgm.training.model_checks import CHECKS, Subject
+from pyro_dgm.training.model_checks import CHECKS
+from pyro_dgm.training.subject import Subject
 
 __all__ = ["check_model"]
 

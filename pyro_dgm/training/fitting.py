@@ -6,24 +6,24 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from numbers import Integral
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pyro_dgm.arguments import explains_options
-from pyro_dgm.training.batches import Source, as_source
+from pyro_dgm.training.batches import as_source
 from pyro_dgm.training.budget import Budget, positive_int
-from pyro_dgm.training.callbacks import AverageWeights, Callback, FitState, as_callbacks
+from pyro_dgm.training.callbacks import Callback, FitState
 from pyro_dgm.training.description import check_weights, describe, model_of
-from pyro_dgm.training.gradient_step import OptimizerLike
+from pyro_dgm.training.fit_options import averaging, check_rows, checked_seed, rows_of, with_validation
 from pyro_dgm.training.hindsight import look_ahead, look_back
 from pyro_dgm.training.history import History
 from pyro_dgm.training.isolation import derived_seed, isolated, own_random_state
 from pyro_dgm.training.learners import DEFAULT_CLIP, DEFAULT_LR, learner_of
 from pyro_dgm.training.loop import Loop
 from pyro_dgm.training.objective import as_objective, devices_of, initialise, steps_itself, tensor_like
+from pyro_dgm.training.optimizers import OptimizerLike
 from pyro_dgm.training.placing import compiled, place
 from pyro_dgm.training.progress import Progress
 from pyro_dgm.training.ranks import start_processes
@@ -32,9 +32,7 @@ from pyro_dgm.training.saver import Resume, Saver
 from pyro_dgm.training.schedules import Schedule, as_schedule
 from pyro_dgm.training.sharding import check_sharding, sharded
 from pyro_dgm.training.shared import shared
-from pyro_dgm.training.shuffled import Shuffled
 from pyro_dgm.training.signals import asked_to_stop, leave_if_terminated
-from pyro_dgm.training.validation import Validation
 
 __all__ = ["fit"]
 
@@ -154,25 +152,27 @@ def fit(
         True
     """
     objective, schedule = as_objective(objective), as_schedule(schedule)
-    seed, batch_size = _seed(seed), positive_int("batch_size", batch_size)
+    seed, batch_size = checked_seed(seed), positive_int("batch_size", batch_size)
     ranks = start_processes()  # each process has a device of its own then
     place(objective, device)
     like = tensor_like(objective, data)
     source = as_source(data, batch_size, seed, like)
-    _check_rows(source, row_noise)
+    check_rows(source, row_noise)
     budget = Budget.of(steps, epochs, max_time, source.steps_per_epoch)
-    called = _callbacks(callbacks, average, objective)
+    called = averaging(callbacks, average, objective)
     if shard:
         check_sharding(objective, optimizer, called)
-    if validation is not None:
-        interval = _interval(source, budget) if validate_every is None else validate_every
-        rows, averages = max(batch_size, 1000), _averages(called, average)
-        watch = Validation(
-            validation, interval, patience, keep_best, batch_size=rows, like=like, average=averages
-        )
-        called.insert(0 if average is None else 1, watch)
-    elif patience is not None or validate_every is not None:
-        raise ValueError("patience and validate_every need validation=, the held-out rows to measure on.")
+    called = with_validation(
+        called,
+        validation,
+        validate_every,
+        patience,
+        keep_best,
+        source=source,
+        budget=budget,
+        batch_size=batch_size,
+        like=like,
+    )
     if checkpoint is None and (resume or every is not None):
         raise ValueError("resume and every need checkpoint=, the folder with the checkpoints.")
 
@@ -245,60 +245,11 @@ def fit(
                 after_first=partial(check_weights, objective, ranks),
                 agree=ranks.agree,
             )
-            look_ahead(objective, _rows_of(data_source))
+            look_ahead(objective, rows_of(data_source))
             loop.run(state, Progress(budget.steps, progress and ranks.first))
-    look_back(objective, _rows_of(data_source), state.history)
+    look_back(objective, rows_of(data_source), state.history)
     leave_if_terminated(state.history.stopped)
     return state.history
-
-
-def _rows_of(source: Source) -> Tensor | None:
-    """The rows of a source, where they are in memory and used as they are."""
-    return source.rows if isinstance(source, Shuffled) else None
-
-
-def _check_rows(source: Source, row_noise: bool) -> None:
-    if row_noise and not isinstance(source, Shuffled):
-        raise ValueError(
-            "row_noise needs data whose rows have numbers: a tensor, an array or a map-style Dataset, not a "
-            "DataLoader or fresh rows."
-        )
-
-
-def _callbacks(given: Any, average: float | None, objective: Any) -> list[Callback]:
-    callbacks = as_callbacks(given)
-    if average is None:
-        return callbacks
-    if steps_itself(objective):
-        raise ValueError(
-            f"{type(objective).__name__} steps itself, and averages the weights itself: give average to it "
-            "rather than to fit."
-        )
-    return [AverageWeights(average), *callbacks]
-
-
-def _averages(callbacks: list[Callback], average: float | None) -> AverageWeights | None:
-    first = callbacks[0] if average is not None else None
-    return first if isinstance(first, AverageWeights) else None
-
-
-def _seed(seed: Any) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, Integral):
-        raise TypeError(f"seed must be a non-negative integer, but is {seed!r}.")
-    number = int(seed)
-    if not 0 <= number < 2**63:
-        near = abs(number) % 2**63
-        raise ValueError(f"seed must be in [0, 2**63), but is {number}. Did you mean seed={near}?")
-    return number
-
-
-def _interval(source: Source, budget: Budget) -> int:
-    """Steps between validations: an epoch if it is not too short or too long for the run."""
-    if budget.steps is None:
-        return source.steps_per_epoch or 100
-    twentieth = max(1, budget.steps // 20)
-    epoch = source.steps_per_epoch
-    return epoch if epoch is not None and twentieth <= epoch <= budget.steps // 2 else twentieth
 
 
 @contextmanager

@@ -3,44 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
-from torch.optim import Adam, Optimizer
 
 from pyro_dgm.objectives.batch import Batch
 from pyro_dgm.training.divergence import LastGood, all_finite, diverged, find_culprit
 from pyro_dgm.training.first_step import first_loss
 from pyro_dgm.training.memory import forget, is_out_of_memory, ran_out
-from pyro_dgm.training.parts import local_of
+from pyro_dgm.training.optimizers import OptimizerLike, as_optimizer, trainable_parameters
 from pyro_dgm.training.ranks import Ranks, part_of
 from pyro_dgm.training.within import Within
 
-__all__ = ["GradientStep", "Learner", "trainable_parameters"]
-
-OptimizerLike = Optimizer | Callable[[list[nn.Parameter]], Optimizer]
-
-
-class Learner(Protocol):
-    """What learns from a batch."""
-
-    def step(self, step: int, batch: Batch) -> dict[str, float]:
-        """Make one update and return what was measured before it."""
-
-    def scale_lr(self, factor: float) -> None:
-        """Set the learning rates to a multiple of what they were at the start."""
-
-    def close(self) -> None:
-        """Let go of what only training needs."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs to go on from here: weights and optimisers."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+__all__ = ["GradientStep"]
 
 
 class GradientStep:
@@ -72,7 +50,7 @@ class GradientStep:
     ) -> None:
         self.objective, self.clip, self.accumulate = objective, clip, accumulate
         self.within, self.ranks = within or Within(), ranks or Ranks()
-        self.optimizer = _as_optimizer(optimizer, trainable_parameters(objective), lr)
+        self.optimizer = as_optimizer(optimizer, trainable_parameters(objective), lr)
         self.parameters = [
             p for group in self.optimizer.param_groups for p in group["params"] if p.requires_grad
         ]
@@ -229,51 +207,6 @@ class GradientStep:
         raise diverged(step, loss, what, where, [f"lr is {lr:g}, and clipping {clipped}."])
 
 
-def trainable_parameters(objective: nn.Module) -> list[nn.Parameter]:
-    """The parameters that require gradients, each once.
-
-    Raises:
-        ValueError: If there is none, or one is not finite.
-    """
-    named = [(name, p) for name, p in objective.named_parameters() if p.requires_grad]
-    if not named:
-        raise ValueError(
-            f"{type(objective).__name__} has no parameter to train: all are frozen, or there is none. "
-            "Unfreeze it with .requires_grad_(True) or flow.unfreeze(), and make networks attributes."
-        )
-    for name, parameter in named:
-        if not all_finite([local_of(parameter)]):
-            raise ValueError(f"parameter {name!r} is not finite before the first step. Initialise it anew.")
-    return [parameter for _, parameter in named]
-
-
 def _terms_of(objective: nn.Module) -> dict[str, float]:
     terms: dict[str, Tensor] | None = getattr(objective, "terms", None)
     return {name: float(term) for name, term in terms.items()} if terms else {}
-
-
-def _as_optimizer(optimizer: Any, parameters: list[nn.Parameter], lr: float) -> Optimizer:
-    if optimizer is None:
-        try:
-            return Adam(parameters, lr=lr, fused=True)
-        except RuntimeError:  # a device or dtype without the fused kernel
-            return Adam(parameters, lr=lr)
-    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
-        return optimizer(parameters, lr=lr)  # type: ignore[call-arg]
-    made = optimizer if isinstance(optimizer, Optimizer) or not callable(optimizer) else optimizer(parameters)
-    if not isinstance(made, Optimizer):
-        raise TypeError(
-            f"optimizer must be a torch.optim.Optimizer, a class of them, or a function from a list of "
-            f"parameters to one, but is {optimizer!r}. Pyro's optimisers go with pyro.infer.SVI."
-        )
-    _check_owned(made, parameters)
-    return made
-
-
-def _check_owned(optimizer: Optimizer, parameters: Iterable[nn.Parameter]) -> None:
-    own = {id(p) for p in parameters}
-    if not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
-        raise ValueError(
-            "the optimizer holds none of the objective's trainable parameters, so nothing would train. Build "
-            "it from this objective's parameters(), or pass a function such as lambda ps: Adam(ps, lr=1e-3)."
-        )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from pyro_dgm.training.budget import positive_int, positive_number
-from pyro_dgm.training.gradient_step import GradientStep, Learner, OptimizerLike
+from pyro_dgm.training.gradient_step import GradientStep
 from pyro_dgm.training.half_products import check_precision
+from pyro_dgm.training.learner import Learner
 from pyro_dgm.training.objective import steps_itself
+from pyro_dgm.training.optimizers import OptimizerLike
 from pyro_dgm.training.own_step import OwnStep, networks_of
 from pyro_dgm.training.ranks import Ranks
 from pyro_dgm.training.sharded_step import ShardedStep

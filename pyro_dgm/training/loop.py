@@ -12,7 +12,7 @@ from pyro_dgm.training.batches import Source
 from pyro_dgm.training.budget import Budget
 from pyro_dgm.training.callbacks import Callback, FitState
 from pyro_dgm.training.first_step import check_no_strangers
-from pyro_dgm.training.gradient_step import Learner
+from pyro_dgm.training.learner import Learner
 from pyro_dgm.training.progress import Progress
 from pyro_dgm.training.saver import Saver
 from pyro_dgm.training.schedules import Schedule

@@ -10,8 +10,8 @@ import torch
 from pyro_dgm.errors import CheckpointError, PyroDGMError
 from pyro_dgm.training.batches import Source
 from pyro_dgm.training.callbacks import Callback, FitState
-from pyro_dgm.training.gradient_step import Learner
 from pyro_dgm.training.isolation import random_states, set_random_states
+from pyro_dgm.training.learner import Learner
 from pyro_dgm.training.ranks import Ranks
 
 __all__ = ["Resumable"]
