@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from pyro_dgm.inference.implicit_posterior import ImplicitPosterior
+from pyro_dgm.inference.linear_trend import LinearTrend
 from pyro_dgm.inference.program import Program
 from pyro_dgm.inference.simulations import Simulations
 from pyro_dgm.models import ImplicitGenerator
@@ -49,6 +50,10 @@ def adversarial_posterior(
     price is a game in place of a minimum; where a flow will do,
     :func:`~pyro_dgm.inference.neural_posterior` is more exact, and comes with a density.
 
+    What a linear regression of the latents on the data explains is taken away before the game and given back
+    to the draws: a critic is slow to see that the mean of a narrow posterior lags behind the data. Both
+    players have to do with the residuals, which say as much, since the data stand beside them.
+
     Args:
         simulator: A Pyro model that samples latents and data.
         *args: Its arguments.
@@ -58,9 +63,9 @@ def adversarial_posterior(
             run once only, to see its sites.
         num_simulations: Number of runs of the simulator to learn from, where they are still to be made.
         generator: The network g: of noise ``(n, noise_dim)`` and standardised data ``(n, C)``, to
-            standardised unbounded vectors of the latents ``(n, D)``. By default two hidden layers.
+            residuals of unbounded vectors of the latents ``(n, D)``. By default two hidden layers.
         noise_dim: Size of the noise; by default twice that of the latents, and at least four.
-        critic: Scores such vectors given standardised data: ``(n, D)`` and ``(n, C)`` to ``(n,)``.
+        critic: Scores such residuals given standardised data: ``(n, D)`` and ``(n, C)`` to ``(n,)``.
         game: ``game(model, critic)`` returns the objective; by default the non-saturating game with both
             slopes flattened and averaged weights.
         steps: Number of updates of the critic.
@@ -104,9 +109,10 @@ def adversarial_posterior(
         model = ImplicitGenerator(generator.to(made.latents), noise_dim, data_shape=(dim,))
         objective = (game or _default)(model, critic.to(made.latents))
         rows, context = made.standardised()
+        trend = LinearTrend.of(rows, context)
     history = fit(
         objective,
-        (rows, context),
+        (trend.remove(rows, context), context),
         steps=steps,
         batch_size=batch_size,
         seed=seed,
@@ -115,7 +121,7 @@ def adversarial_posterior(
     )
     trained = objective.averaged
     assert isinstance(trained, ImplicitGenerator)
-    return ImplicitPosterior(trained.requires_grad_(False).eval(), made, history)
+    return ImplicitPosterior(trained.requires_grad_(False).eval(), made, trend, history)
 
 
 def _default(model: nn.Module, critic: nn.Module) -> Adversarial:

@@ -8,6 +8,7 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
+from pyro_dgm.inference.linear_trend import LinearTrend
 from pyro_dgm.inference.simulations import Simulations
 from pyro_dgm.models import ImplicitGenerator
 from pyro_dgm.models.generative_model import Capabilities, evaluating, seeded
@@ -20,13 +21,16 @@ class ImplicitPosterior:
     """What :func:`~pyro_dgm.inference.adversarial_posterior` learned: draws of latents for any data.
 
     Args:
-        generator: Draws standardised unbounded vectors of the latents, given standardised data.
+        generator: Draws residuals of standardised unbounded vectors of the latents, given standardised data.
         simulations: What it was learned from, with the layouts of latents and data.
+        trend: What they are residuals of.
         history: The history of training.
     """
 
-    def __init__(self, generator: ImplicitGenerator, simulations: Simulations, history: History) -> None:
-        self.generator, self.history = generator, history
+    def __init__(
+        self, generator: ImplicitGenerator, simulations: Simulations, trend: LinearTrend, history: History
+    ) -> None:
+        self.generator, self.trend, self.history = generator, trend, history
         self.layout, self.observed = simulations.layout, simulations.observed
         self._latents, self._data = simulations.standard_latents(), simulations.standard_data()
 
@@ -49,7 +53,7 @@ class ImplicitPosterior:
         context = (self.observed.pack(data).to(loc) - loc) / scale
         each = context[..., None, :].expand(*context.shape[:-1], num_samples, -1)
         with seeded(seed), evaluating(self.generator):
-            drawn = self.generator.distribution(each).sample()
+            drawn = self.trend.restore(self.generator.distribution(each).sample(), each)
         return self.layout.unpack(self._latents[0] + self._latents[1] * drawn)
 
     def log_prob(self, samples: Mapping[str, Tensor], data: Tensor | Mapping[str, Tensor]) -> NoReturn:

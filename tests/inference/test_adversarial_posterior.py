@@ -103,14 +103,37 @@ def test_what_does_not_fit_is_named():
         brief().sample(torch.zeros(3))
 
 
+def conjugate(noise=0.5):
+    z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+    pyro.sample("x", dist.Normal(z, noise).to_event(1))
+
+
+def test_draws_of_standard_noise_are_those_of_the_linear_regression():
+    class Noise(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(()))
+
+        def forward(self, both):
+            return self.weight * both[..., :2]
+
+    posterior = adversarial_posterior(
+        conjugate, observed="x", generator=ConditionalGenerator(Noise()), game=still, steps=1
+    )
+    x = torch.tensor([[0.0, 0.0], [2.0, -1.0]])
+    drawn = posterior.sample(x, 4000, seed=0)["z"]
+    assert_close(drawn.mean(1), x / 1.25, atol=0.05, rtol=0)
+    assert_close(drawn.std(1), torch.full((2, 2), 0.2**0.5), atol=0.02, rtol=0)
+
+
+def still(model, critic):
+    """A game in which the generator stays as it is."""
+    return Adversarial(model, critic, critic_steps=10)
+
+
 @pytest.mark.slow
 def test_conjugate_posterior_is_learned():
     noise = 0.5
-
-    def conjugate():
-        z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
-        pyro.sample("x", dist.Normal(z, noise).to_event(1))
-
     posterior = adversarial_posterior(conjugate, observed="x", steps=3000)
     x = torch.tensor([[0.0, 0.0], [1.0, -1.0], [-0.5, 1.5]])
     drawn = posterior.sample(x, 4000, seed=0)["z"]
