@@ -44,7 +44,7 @@ def image_grid(
     columns = columns or math.ceil(math.sqrt(len(x)))
     rows = math.ceil(len(x) / columns)
     sheet = _sheet(x, rows, columns, data_range)
-    width = 4.5
+    width = max(4.5, 0.45 * columns)
     with drawing(ax, (width, width * rows / columns + (0.25 if title else 0.0))) as ax:
         ax.imshow(sheet, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
         ax.set_axis_off()

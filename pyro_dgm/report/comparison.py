@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from pyro_dgm import plotting
-from pyro_dgm.data import ImageData, Target2D
+from pyro_dgm.data import ImageData, RowData, Target2D
 from pyro_dgm.errors import DataError, PyroDGMError
 from pyro_dgm.models import GenerativeModel
 from pyro_dgm.recipes import Run, Trial
@@ -78,7 +78,7 @@ class Comparison:
 
 def compare(
     models: Mapping[str, GenerativeModel | Run | Exception],
-    data: Target2D | ImageData,
+    data: Target2D | ImageData | RowData,
     *,
     num: int = 1000,
     num_particles: int = 100,
@@ -89,7 +89,8 @@ def compare(
     Args:
         models: Trained models by name: models, runs or trials, of which a trial brings its history and its
             game. An exception stands for a run that failed: it is counted and named.
-        data: What they were trained on: a target in the plane, or images.
+        data: What they were trained on: a target in the plane, images, or rows of your own as
+            :class:`~pyro_dgm.data.RowData`.
         num: Number of samples of each model and of test rows; at most half of the test images.
         num_particles: Number of importance samples of bounds.
         seed: Seed of all draws.
@@ -112,7 +113,7 @@ def compare(
         raise DataError(f"compare needs at least one model and num of at least 50, got {len(models)}, {num}.")
     result = Comparison(data.name, names=list(models))
     rule = Yardstick.of(data, num, seed)
-    result.pictures.append(_picture(rule.test, f"test rows of {data.name}", "Real rows"))
+    result.pictures += _pictures(rule.test, f"test rows of {data.name}", "Real rows")
     for name, entry in models.items():
         if isinstance(entry, Exception):
             result.failed[name] = f"{type(entry).__name__}: {entry}"
@@ -143,7 +144,7 @@ def _measure(
     lists = (result.likelihoods, result.samples, result.costs, result.sanity)
     for target, rows in zip(lists, found, strict=True):
         target += rows
-    result.pictures.append(_picture(samples, name, "Samples, not chosen,"))
+    result.pictures += _pictures(samples, name, "Samples, not chosen,")
     if isinstance(entry, Trial):
         result.costs += _training_costs(name, rule.data.name, entry.history)
         result.pictures.append(_curve(name, entry.history))
@@ -154,10 +155,13 @@ def _training_costs(name: str, data: str, history: History) -> list[Measurement]
     return [Measurement(name, data, what, value, unit, "none: a cost", "") for what, value, unit in known]
 
 
-def _picture(x: torch.Tensor, title: str, what: str) -> Picture:
+def _pictures(x: torch.Tensor, title: str, what: str) -> list[Picture]:
     if x.dim() == 4:
-        return Picture.of(plotting.image_grid(x[:64], title=title), f"{what} of {title}.")
-    return Picture.of(plotting.samples(x[:, :2], title=title), f"{what} of {title}; the first two entries.")
+        return [Picture.of(plotting.image_grid(x[:64], title=title), f"{what} of {title}.")]
+    plane = x.flatten(1)[:, :2]
+    if plane.shape[1] < 2:
+        return []
+    return [Picture.of(plotting.samples(plane, title=title), f"{what} of {title}; the first two entries.")]
 
 
 def _curve(name: str, history: History) -> Picture:

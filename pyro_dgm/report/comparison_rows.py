@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pyro_dgm import metrics
-from pyro_dgm.data import ImageData, Target2D
+from pyro_dgm.data import ImageData, RowData, Target2D
 from pyro_dgm.diagnostics import aggregate_posterior
 from pyro_dgm.metrics import ClassifierTest, Estimate, PinnedClassifier, bits_per_dim, energy_distance
 from pyro_dgm.metrics.kernels import median_distance
@@ -39,7 +39,7 @@ class Yardstick:
         classifier: The fixed classifier of digits, or None for other data.
     """
 
-    data: Target2D | ImageData
+    data: Target2D | ImageData | RowData
     test: Tensor
     train: Tensor | None
     battery: dict[str, Callable[[Any, Any], Estimate]]
@@ -47,7 +47,7 @@ class Yardstick:
     classifier: PinnedClassifier | None = None
 
     @classmethod
-    def of(cls, data: Target2D | ImageData, num: int, seed: int, num_splits: int = 10) -> Yardstick:
+    def of(cls, data: Target2D | ImageData | RowData, num: int, seed: int, num_splits: int = 10) -> Yardstick:
         """Draw or choose rows, and measure the floors on disjoint halves of real rows."""
         if isinstance(data, Target2D):
             pool, train = data.sample(2 * num, seed=seed), None
@@ -80,7 +80,7 @@ def model_likelihood(
         if can.has_log_prob and isinstance(data, Target2D):
             return likelihood_rows(name, data, model, x)
         if can.has_log_prob:
-            return [_mean(name, data.name, "-log p, exact", -model.log_prob(x), "a density of pixel values")]
+            return [_mean(name, data.name, "-log p, exact", -model.log_prob(x), "a density of values")]
         if not can.has_bound:
             return []
         known = {"-ELBO": 1, f"-IWAE, K = {num_particles}": num_particles}

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_dgm.data import ImageData, Target2D
+from pyro_dgm.data import ImageData, RowData, Target2D
 from pyro_dgm.diagnostics import AuditReport, with_settled_steps
 from pyro_dgm.models import NormalizingFlow, evaluating
 from pyro_dgm.report.measurement import Measurement
@@ -56,7 +56,7 @@ def likelihood_rows(name: str, target: Target2D, model: Any, x: Tensor) -> list[
     ]
 
 
-def audited_rows(name: str, target: Target2D | ImageData, report: AuditReport) -> list[Measurement]:
+def audited_rows(name: str, target: Target2D | ImageData | RowData, report: AuditReport) -> list[Measurement]:
     """Read the figures with a hard limit off an audit."""
     rows = []
     for check in report.checks:

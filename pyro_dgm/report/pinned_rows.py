@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pyro_dgm.data import ImageData, Target2D
+from pyro_dgm.data import ImageData, RowData, Target2D
 from pyro_dgm.metrics import (
     Estimate,
     PinnedClassifier,
@@ -23,7 +23,7 @@ __all__ = ["class_rows", "classifier_of", "feature_metrics"]
 _CLASSIFIED = ("digits", "mnist")
 
 
-def classifier_of(data: Target2D | ImageData) -> PinnedClassifier | None:
+def classifier_of(data: Target2D | ImageData | RowData) -> PinnedClassifier | None:
     """The classifier of a data set of digits, in whatever binarisation; None of all others."""
     name = data.name.split(" ")[0]
     return pinned_classifier(name) if isinstance(data, ImageData) and name in _CLASSIFIED else None

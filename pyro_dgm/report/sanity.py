@@ -9,7 +9,7 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from pyro_dgm.data import ImageData, Target2D
+from pyro_dgm.data import ImageData, RowData, Target2D
 from pyro_dgm.diagnostics import audit
 from pyro_dgm.metrics import log_weights
 from pyro_dgm.models import GenerativeModel
@@ -25,7 +25,7 @@ __all__ = ["game_rows", "guide_rows", "sanity_rows"]
 
 def sanity_rows(
     name: str,
-    data: Target2D | ImageData,
+    data: Target2D | ImageData | RowData,
     model: GenerativeModel,
     x: Tensor,
     objective: Any = None,

@@ -8,9 +8,10 @@ from torch import nn
 
 from pyro_dgm import metrics, recipes
 from pyro_dgm.cli import main
-from pyro_dgm.data import digits, two_moons
+from pyro_dgm.data import RowData, digits, two_moons
 from pyro_dgm.errors import DataError
-from pyro_dgm.models import ImplicitGenerator
+from pyro_dgm.flows import RealNVP
+from pyro_dgm.models import ImplicitGenerator, NormalizingFlow
 from pyro_dgm.report import compare, to_html
 
 pytestmark = pytest.mark.slow
@@ -68,6 +69,20 @@ def test_an_exact_density_has_its_entropy_beside_it_and_real_rows_score_the_floo
     energy = next(m for m in result.samples if m.quantity == "energy")
     floor = metrics.real_floor(moons.sample(200, seed=5))
     assert energy.value > floor.high  # three updates leave a normal distribution
+
+
+@pytest.mark.parametrize("dim", [1, 3])
+def test_rows_of_ones_own_are_held_against_their_test_rows(dim):
+    rows = RowData(torch.randn(400, dim) * 2 + 1, name="mine")
+    flow, gan = NormalizingFlow(RealNVP(dim, hidden_dims=(8,))), ImplicitGenerator(nn.Linear(2, dim), 2)
+    result = compare({"flow": flow, "gan": gan}, rows, num=60)
+    (density,) = result.likelihoods
+    assert (density.model, density.quantity) == ("flow", "-log p, exact")
+    assert density.value == pytest.approx(-flow.log_prob(rows.test[:40]).mean().item(), rel=0.5)
+    ratios = {m.model: m.value for m in result.samples if m.quantity == "nearest-train ratio"}
+    assert set(ratios) == {"flow", "gan"}
+    assert not result.failed
+    assert len(result.pictures) == (3 if dim > 1 else 0)
 
 
 def test_nothing_to_compare_is_said():
