@@ -14,7 +14,14 @@ from torch import Tensor, nn
 
 from pyro_dgm.errors import ArgumentTypeError, DataError, UnknownOptionError
 
-__all__ = ["check_kinds", "explains_options", "positive_int", "positive_number", "real_number"]
+__all__ = [
+    "check_kinds",
+    "explains_options",
+    "finite_number",
+    "positive_int",
+    "positive_number",
+    "real_number",
+]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -109,6 +116,19 @@ def real_number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ArgumentTypeError(f"{name} must be a number, but is {value!r}.")
     return float(value)
+
+
+def finite_number(name: str, value: Any) -> float:
+    """Return a finite number as a float.
+
+    Raises:
+        ValueError: If it is infinite or NaN.
+        TypeError: If it is no number.
+    """
+    number = real_number(name, value)
+    if not math.isfinite(number):
+        raise DataError(f"{name} must be finite, but is {value}.")
+    return number
 
 
 def positive_number(name: str, value: Any) -> float:

@@ -1,5 +1,6 @@
 """What a user who guesses is told: the argument, what came, and what to say instead."""
 
+import math
 import os
 import threading
 from pathlib import Path
@@ -17,6 +18,7 @@ from pyro_dgm.models import VAE, ImplicitGenerator, NormalizingFlow
 from pyro_dgm.naming import NamedPyroModule
 from pyro_dgm.objectives import ELBO, IWAE, Adversarial, Batch, FlowMatching
 from pyro_dgm.training import fit
+from pyro_dgm.transforms import AffineCoupling, Gated
 from tests.training.families import Encoder, unit_normal
 
 X = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
@@ -53,6 +55,17 @@ WRONG = {
     ),
     "a size with a point": (lambda: RealNVP(2.0), "Did you mean input_dim=2?"),
     "a shape for a size": (lambda: RealNVP((2,)), "input_dim must be an integer"),
+    "a scale that may not move": (
+        lambda: RealNVP(2, max_log_scale=0),
+        "max_log_scale must be positive and finite, but is 0",
+    ),
+    "a bound at infinity": (lambda: flows.MAF(2, max_log_scale=math.inf), "max_log_scale must be positive"),
+    "a bound below zero": (
+        lambda: AffineCoupling(nn.Linear(1, 2), 1, max_log_scale=-3.0),
+        r"Did you mean max_log_scale=3\.0",
+    ),
+    "no gate": (lambda: flows.IAF(2, initial_gate=math.nan), "initial_gate must be finite, but is nan"),
+    "a gate that is always shut": (lambda: Gated(max_logit=0.0), "max_logit must be positive"),
     "a number for sizes": (lambda: RealNVP(2, hidden_dims=8), r"Did you mean hidden_dims=\(8,\)"),
     "an empty layer": (lambda: RealNVP(2, hidden_dims=(0,)), "every size in hidden_dims must be at least 1"),
     "text for sizes": (lambda: RealNVP(2, hidden_dims="ab"), "hidden_dims must be a sequence of integers"),

@@ -66,10 +66,21 @@ class FlowDistribution(TransformedDistribution):  # type: ignore[misc]
         return transform
 
     def expand(self, batch_shape: Size, _instance: None = None) -> FlowDistribution:
-        """Return this distribution with a larger ``batch_shape``; itself if it has that shape."""
+        """Return this distribution with a larger ``batch_shape``; itself if it has that shape.
+
+        Raises:
+            ShapeError: If the own ``batch_shape`` does not broadcast to it.
+        """
         batch_shape = _size(batch_shape)
-        if batch_shape == self.batch_shape:
+        own = self.batch_shape
+        if batch_shape == own:
             return self
+        fits = all(m in (1, n) for m, n in zip(own[::-1], batch_shape[::-1], strict=False))
+        if len(own) > len(batch_shape) or not fits:
+            raise ShapeError(
+                f"this flow has batch_shape={tuple(own)}, that of its context, which does not broadcast to "
+                f"{tuple(batch_shape)}. Add dimensions on the left, or widen dimensions of size 1."
+            )
         wider = FlowDistribution(self.base_dist.expand(batch_shape), self.transform, validate_args=False)
         wider._validate_args = self._validate_args
         return wider

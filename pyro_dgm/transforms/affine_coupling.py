@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from pyro_dgm.arguments import positive_number
 from pyro_dgm.transforms.bijection import Bijection
 
 __all__ = ["AffineCoupling"]
@@ -32,6 +33,9 @@ class AffineCoupling(Bijection):
     Shape:
         ``x`` and ``y``: ``(*batch, D)``. Log-determinant: ``(*batch,)``, in nats.
 
+    Raises:
+        DataError: If the bound is not positive and finite.
+
     Reference:
         Dinh, Sohl-Dickstein and Bengio, Density estimation using Real NVP, ICLR 2017, section 3.2.
         https://arxiv.org/abs/1605.08803
@@ -54,7 +58,7 @@ class AffineCoupling(Bijection):
     ) -> None:
         super().__init__()
         self.conditioner, self.split = conditioner, split
-        self.change_left, self.max_log_scale = change_left, max_log_scale
+        self.change_left, self.max_log_scale = change_left, positive_number("max_log_scale", max_log_scale)
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Scale, then shift, the changed part."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from pyro_dgm.arguments import finite_number, positive_number
 from pyro_dgm.transforms.affine_by_hand import AffineByHand, AffineInverseByHand
 from pyro_dgm.transforms.by_hand import ByHand
 from pyro_dgm.transforms.gated_by_hand import GatedByHand
@@ -67,12 +68,15 @@ class Affine(Elementwise):
     Args:
         max_log_scale: The bound :math:`c`, in nats: no layer stretches or shrinks by more than
             :math:`e^{\pm c}`.
+
+    Raises:
+        DataError: If the bound is not positive and finite.
     """
 
     num_parameters = 2
 
     def __init__(self, max_log_scale: float = 3.0) -> None:
-        self.max_log_scale = max_log_scale
+        self.max_log_scale = positive_number("max_log_scale", max_log_scale)
 
     def call(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Scale, then shift."""
@@ -103,6 +107,9 @@ class Gated(Elementwise):
         initial_gate: Initial :math:`r`; between 1 and 2 a fresh layer is near the identity.
         max_logit: The bound :math:`c`.
 
+    Raises:
+        DataError: If the initial gate is not finite, or the bound not positive and finite.
+
     Reference:
         Kingma et al., Improving Variational Inference with Inverse Autoregressive Flow, NeurIPS 2016,
         equations 13 and 14. https://arxiv.org/abs/1606.04934
@@ -111,7 +118,8 @@ class Gated(Elementwise):
     num_parameters = 2
 
     def __init__(self, initial_gate: float = 1.5, *, max_logit: float = 6.0) -> None:
-        self.initial_gate, self.max_logit = initial_gate, max_logit
+        self.initial_gate = finite_number("initial_gate", initial_gate)
+        self.max_logit = positive_number("max_logit", max_logit)
 
     def call(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Mix."""

@@ -42,10 +42,10 @@ class MixtureOfNormals(Monotone):
     def __init__(
         self, num_components: int = 10, *, max_log_scale: float = 3.0, wide_weight: float = 1e-4
     ) -> None:
-        if num_components < 1 or max_log_scale <= 0.5 or not 0 <= wide_weight < 1:
+        if num_components < 1 or not 0.5 < max_log_scale < math.inf or not 0 <= wide_weight < 1:
             raise ValueError(
-                "MixtureOfNormals needs num_components >= 1, max_log_scale > 0.5 and 0 <= wide_weight < 1, "
-                f"but got {num_components=}, {max_log_scale=} and {wide_weight=}."
+                "MixtureOfNormals needs num_components >= 1, a finite max_log_scale > 0.5 and "
+                f"0 <= wide_weight < 1, but got {num_components=}, {max_log_scale=} and {wide_weight=}."
             )
         self.num_components, self.max_log_scale = num_components, max_log_scale
         self.wide_weight = wide_weight

@@ -36,7 +36,8 @@ class OntoSupport(Bijection):
         simplex. ``y``: ``(*batch, n)`` or ``(*batch, n, n)``. Log-determinant: ``(*batch,)``, in nats.
 
     Raises:
-        DataError: If no bijection onto the support is known, or its sizes do not fit.
+        DataError: If no bijection onto the support is known, its sizes do not fit, or its bounds enclose
+            nothing.
 
     Example:
         >>> import torch
@@ -144,6 +145,7 @@ def _piece(support: Constraint, size: int) -> _Piece:
         return _Piece(StickBreaking(), size - 1, size)
     if isinstance(support, type(constraints.lower_cholesky)):
         return _Piece(LowerCholesky(), size * (size + 1) // 2, size)
+    _check_bounds(support)
     try:
         transform = biject_to(support)
         latent = transform.inverse_shape(Size([size] * max(1, support.event_dim)))
@@ -160,6 +162,18 @@ def _piece(support: Constraint, size: int) -> _Piece:
             "Use constraints.lower_cholesky or corr_cholesky for matrices."
         )
     return _Piece(transform, latent[0], size)
+
+
+def _check_bounds(support: Constraint) -> None:
+    """Raise unless the bounds of a constraint, where it has such, are finite and in order."""
+    bounds = [vars(support).get(name) for name in ("lower_bound", "upper_bound")]
+    low, high = (None if bound is None else torch.as_tensor(bound, dtype=torch.double) for bound in bounds)
+    finite = all(bound is None or bound.isfinite().all() for bound in (low, high))
+    if not finite or (low is not None and high is not None and not (low < high).all()):
+        raise DataError(
+            f"the support {support} needs finite bounds, the lower below the upper. Where one side is open, "
+            "say constraints.greater_than(bound) or constraints.less_than(bound)."
+        )
 
 
 def _as_events(support: Constraint, size: int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 import torch
@@ -22,31 +23,52 @@ class SumOfSquares(Monotone):
     the two ends: a polynomial of degree ``2 L + 1`` over all of the line would leave no layer after it a
     number that it could work with. The integral is by Gauss-Legendre quadrature, which is exact here.
 
+    The slope is bounded, so that a stack of layers stays within single precision on rows that nobody has
+    scaled: with the sum :math:`q` of the squares of all raw coefficients, the polynomials have coefficients
+    :math:`a_{kj} / \sqrt{1 + q (L + 1) / (K M)}`, and by the inequality of Cauchy and Schwarz no slope
+    above :math:`M = e^c`.
+
     Args:
         num_polynomials: Number ``K`` of polynomials.
         degree: Their degree ``L``; ``K (L + 1) + 1`` parameters.
         bound: The interval is ``[-bound, bound]``.
         min_slope: Least slope :math:`\epsilon`.
+        max_log_slope: The bound :math:`c` of the log-slope, in nats; infinite for none.
+
+    Raises:
+        ValueError: If a size or a bound is out of its range.
 
     Reference:
         Jaini, Selby and Yu, Sum-of-Squares Polynomial Flow, ICML 2019. https://arxiv.org/abs/1905.02325
     """
 
     def __init__(
-        self, num_polynomials: int = 3, degree: int = 4, bound: float = 5.0, *, min_slope: float = 1e-2
+        self,
+        num_polynomials: int = 3,
+        degree: int = 4,
+        bound: float = 5.0,
+        *,
+        min_slope: float = 1e-2,
+        max_log_slope: float = 4.0,
     ) -> None:
-        if num_polynomials < 1 or degree < 1 or bound <= 0 or not 0 < min_slope < 1:
+        sizes = num_polynomials >= 1 and degree >= 1 and 0 < bound < math.inf
+        if not (sizes and 0 < min_slope < 1 and max_log_slope > math.log(degree + 2)):
             raise ValueError(
-                "SumOfSquares needs num_polynomials >= 1, degree >= 1, bound > 0 and 0 < min_slope < 1, but "
-                f"got {num_polynomials=}, {degree=}, {bound=}, {min_slope=}."
+                "SumOfSquares needs num_polynomials >= 1, degree >= 1, a finite bound > 0, 0 < min_slope < 1 "
+                f"and max_log_slope > log(degree + 2), but got {num_polynomials=}, {degree=}, {bound=}, "
+                f"{min_slope=}, {max_log_slope=}."
             )
         self.num_polynomials, self.degree = num_polynomials, degree
-        self.bound, self.min_slope = bound, min_slope
+        self.bound, self.min_slope, self.max_log_slope = bound, min_slope, max_log_slope
+        # What the sum of the squared coefficients weighs against one.
+        self._weight = (degree + 1) / num_polynomials * math.exp(-max_log_slope)
         self.num_parameters = num_polynomials * (degree + 1) + 1
 
     def inverse(self, y: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Evaluate the function."""
-        coefficients = parameters[1:].unflatten(0, (self.degree + 1, self.num_polynomials))
+        raw = parameters[1:]
+        bounded = raw * torch.rsqrt(1 + self._weight * raw.square().sum(0))
+        coefficients = bounded.unflatten(0, (self.degree + 1, self.num_polynomials))
         clamped = torch.where(y.abs() < self.bound, y, torch.where(y < 0, -self.bound, self.bound))
         nodes, weights = (t.to(y) for t in gauss_legendre(self.degree + 1))
         t = clamped / self.bound
@@ -71,6 +93,8 @@ class SumOfSquares(Monotone):
         coefficients = torch.zeros(self.degree + 1, self.num_polynomials)
         coefficients[0] = 1
         coefficients[1] = torch.linspace(-0.2, 0.2, self.num_polynomials) if self.num_polynomials > 1 else 0
+        # Larger by what the bound takes off again.
+        coefficients *= (1 - self._weight * coefficients.square().sum()).rsqrt()
         return torch.cat((torch.zeros(1), coefficients.flatten()))
 
 

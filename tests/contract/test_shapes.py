@@ -6,6 +6,7 @@ from torch.distributions import constraints
 from torch.testing import assert_close
 
 from pyro_dgm.errors import ShapeError
+from pyro_dgm.flows import MAF
 from tests.contract.cases import chart, context_for, data_for
 
 
@@ -48,6 +49,14 @@ def test_empty_batches_are_scored_and_drawn(flow):
     assert d.sample((0,)).shape == d.rsample((0,)).shape == (0, *flow.event_shape)
     empty = flow(context_for(flow, 0))
     assert empty.log_prob(data_for(flow, 0)).shape == (0,)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2,), (4, 5), (4, 1)])
+def test_shapes_that_a_distribution_does_not_expand_to_are_refused(shape):
+    d = MAF(2, context_dim=1, hidden_dims=(8,))(torch.zeros(2, 4, 1))
+    with pytest.raises(ShapeError, match=r"batch_shape=\(2, 4\)"):
+        d.expand(torch.Size(shape))
+    assert d.expand(torch.Size([3, 2, 4])).batch_shape == (3, 2, 4)
 
 
 def test_expanded_distribution_draws_independent_members(flow):

@@ -1,5 +1,7 @@
 """Flows on constrained supports: known densities, sizes, what is refused, and inference in Pyro."""
 
+import math
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -95,6 +97,23 @@ def test_supports_without_a_bijection_or_of_wrong_lengths_are_refused():
         RealNVP(1, support=constraints.simplex)
     with pytest.raises(DataError, match="lower_cholesky"):
         RealNVP(2, support=constraints.positive_definite)
+
+
+@pytest.mark.parametrize(
+    "support",
+    [
+        constraints.interval(3, 1),
+        constraints.interval(2.0, 2.0),
+        constraints.interval(0.0, math.inf),
+        constraints.interval(torch.zeros(2), torch.tensor([1.0, -1.0])),
+        constraints.greater_than(math.nan),
+        constraints.stack([constraints.real, constraints.interval(1, 0)], dim=-1),
+    ],
+    ids=str,
+)
+def test_bounds_that_enclose_nothing_are_refused(support):
+    with pytest.raises(DataError, match="lower below the upper"):
+        RealNVP(2, support=support)
 
 
 def test_value_of_another_dtype_is_refused():

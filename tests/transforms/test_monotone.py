@@ -88,7 +88,10 @@ def test_bernstein_is_zukos_polynomial_with_the_same_coefficients():
 
 
 def test_sum_of_squares_is_zukos_polynomial_within_the_bound():
-    family, y = SumOfSquares(3, 2, 5.0, min_slope=1e-2), torch.linspace(-4.9, 4.9, 50).double()
+    family, y = (
+        SumOfSquares(3, 2, min_slope=1e-2, max_log_slope=math.inf),
+        torch.linspace(-4.9, 4.9, 50).double(),
+    )
     parameters = parameters_for(family, 1)
     coefficients = parameters[1:, 0].reshape(3, 3).T  # polynomial by degree
     scaled = 0.99**0.5 * coefficients - torch.tensor([1.0, 0.0, 0.0])  # zuko adds one to its polynomials
@@ -96,11 +99,32 @@ def test_sum_of_squares_is_zukos_polynomial_within_the_bound():
     assert_close(family.inverse(y, parameters.expand(-1, 50))[0], parameters[0, 0] + zuko(y))
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e3, 1e15])
+def test_no_slope_of_sums_of_squares_is_above_its_bound(scale):
+    family, y = SumOfSquares(3, 4, max_log_slope=3.0), torch.linspace(-8, 8, 81).unsqueeze(1)
+    parameters = (scale * torch.randn(family.num_parameters, 1, 500)).expand(-1, 81, -1)
+    log_slope = family.inverse(y.expand(81, 500), parameters)[1]
+    assert log_slope.max() <= 3.0 + 1e-5
+    assert log_slope.max() > (2.0 if scale > 1 else 0.0)  # it is nearly attained
+    assert log_slope.min() >= math.log(1e-2) - 1e-5
+
+
+def test_fresh_sums_of_squares_are_near_the_identity():
+    for family in (SumOfSquares(), SumOfSquares(2, 2), SumOfSquares(max_log_slope=math.inf)):
+        y = torch.linspace(-5, 5, 41)
+        x, log_slope = family.inverse(y, family.identity().unsqueeze(1).expand(-1, 41))
+        assert_close(x, y, atol=0.1, rtol=0)
+        assert log_slope.abs().max() < 0.04
+
+
 def test_sizes_that_make_no_function_are_refused():
     for make in (
         lambda: DeepSigmoidal(0),
         lambda: Bernstein(1),
         lambda: SumOfSquares(0),
+        lambda: SumOfSquares(max_log_slope=1.0),
+        lambda: SumOfSquares(bound=math.nan),
+        lambda: MixtureOfNormals(max_log_scale=math.nan),
         lambda: MonotoneIntegral(torch.tanh, 0),
     ):
         with pytest.raises(ValueError, match="needs"):
