@@ -15,7 +15,9 @@ loss, gradient and fused Adam.
 
 Below each dimension: the largest error of ``log_prob`` against 64 steps in float64 at the same weights,
 which are those of torch's default initialisation, and the bars. Then the cost of a step up to 512
-dimensions. ``--out FILE`` writes the table to a file as well, ``--picture FILE`` draws the cost.
+dimensions. ``--out FILE`` writes the table to a file as well, dimension by dimension: those that are not run
+this time keep the lines that they have there, so that it can be made in pieces (``--dims 64 --no-curve``,
+or ``--dims`` alone for the cost against the dimension). ``--picture FILE`` draws that cost.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from __future__ import annotations
 import argparse
 import copy
 import math
+import os
 import platform
 import statistics
 from collections.abc import Callable
@@ -205,38 +208,60 @@ def draw(dims: tuple[int, ...], curves: dict[str, list[float]], file: Path) -> N
     figure.savefig(file, dpi=120, bbox_inches="tight")
 
 
+HEAD = f"python -m benchmarks.cnf: batch {BATCH}, one thread, CPU time; "
+CURVE = "ms of a step against the dimension"
+
+
+def kept_blocks(file: Path | None) -> dict[str, list[str]]:
+    """The blocks of a table written earlier, by what each line that is not indented begins with."""
+    blocks: dict[str, list[str]] = {}
+    lines = file.read_text().splitlines()[1:] if file and file.exists() else []
+    for line in lines:
+        if not line.startswith("  "):
+            name = line.split(",")[0]
+            blocks[name] = []
+        blocks[name].append(line)
+    return blocks
+
+
+def write(file: Path | None, blocks: dict[str, list[str]]) -> None:
+    """Write the table, the dimensions in order, the curve last."""
+    if file is not None:
+        versions = (
+            f"torch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}; load "
+            f"{os.getloadavg()[1]:.0f}"
+        )
+        order = sorted(blocks, key=lambda name: (name == CURVE, len(name), name))
+        lines = [HEAD + versions, *(line for name in order for line in blocks[name])]
+        file.write_text("\n".join(lines) + "\n")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--dims", type=int, nargs="*", default=list(BARS))
+    parser.add_argument("--curve", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    lines = [
-        f"python -m benchmarks.cnf --rounds {arguments.rounds}: batch {BATCH}, one thread, CPU time; "
-        f"torch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}"
-    ]
-    print(lines[0], flush=True)
+    blocks, dims, curves = kept_blocks(arguments.out), (2, 8, 32, 128, 512), {}
     with pyro.validation_enabled(False):
         for dim in arguments.dims:
-            found = at_dimension(dim, arguments.rounds)
-            print(*found, sep="\n", flush=True)
-            lines += found
-        dims = (2, 8, 32, 128, 512)
-        curves = against_dimension(dims, max(3, arguments.rounds // 3))
-    found = [
-        f"{name}: " + ", ".join(f"d = {d} {v:.1f}" for d, v in zip(dims, values, strict=True))
-        for name, values in curves.items()
-    ]
-    found = ["ms of a step against the dimension", *("  " + line for line in found)]
-    print(*found, sep="\n", flush=True)
-    lines += found
-    if arguments.out:
-        arguments.out.write_text("\n".join(lines) + "\n")
-    if arguments.picture:
+            blocks[f"d = {dim}"] = at_dimension(dim, arguments.rounds)
+            print(*blocks[f"d = {dim}"], sep="\n", flush=True)
+            write(arguments.out, blocks)
+        if arguments.curve:
+            curves = against_dimension(dims, max(3, arguments.rounds // 3))
+            blocks[CURVE] = [CURVE] + [
+                f"  {name}: " + ", ".join(f"d = {d} {v:.1f}" for d, v in zip(dims, values, strict=True))
+                for name, values in curves.items()
+            ]
+            print(*blocks[CURVE], sep="\n", flush=True)
+            write(arguments.out, blocks)
+    if arguments.picture and curves:
         draw(dims, curves, arguments.picture)
-    return int(any("MISSED" in line for line in lines))
+    return int(any("MISSED" in line for block in blocks.values() for line in block))
 
 
 if __name__ == "__main__":
