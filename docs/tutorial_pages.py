@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -28,6 +29,12 @@ def cells_of(source: str) -> list[Cell]:
         else:
             found.append(Cell(False, rest.strip() + "\n"))
     return found
+
+
+def checksum(source: str) -> str:
+    """Checksum of the code of a percent script and of where it stands: its text may be improved freely."""
+    kept = [None if cell.markdown else cell.text for cell in cells_of(source)]
+    return hashlib.sha256(json.dumps(kept).encode()).hexdigest()
 
 
 def write_tutorials(docs: Path) -> None:

@@ -1,14 +1,13 @@
 """Run tutorials in full and keep what they print and draw, for the documentation.
 
 ``python scripts/render_tutorials.py [NAME ...]``; all of them by default. Of each the printed text goes cell
-by cell into ``docs/tutorials/NAME.json``, with the CPU time and a checksum of the script, and the pictures go
+by cell into ``docs/tutorials/NAME.json``, with the CPU time and a checksum of its code, and the pictures go
 into ``docs/pictures/tutorials``. ``make docs`` makes pages of them; a test compares the checksums.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -24,7 +23,13 @@ ROOT = Path(__file__).parents[1]
 PAGES, PICTURES = ROOT / "docs" / "tutorials", ROOT / "docs" / "pictures" / "tutorials"
 sys.path.insert(0, str(ROOT / "docs"))
 
-from tutorial_pages import cells_of  # noqa: E402
+from tutorial_pages import cells_of, checksum  # noqa: E402
+
+
+class Printed(io.StringIO):
+    """What a tutorial prints, as a terminal would show it."""
+
+    encoding = "utf-8"
 
 
 def render(name: str) -> None:
@@ -43,7 +48,7 @@ def render(name: str) -> None:
         if cell.markdown:
             continue
         before = {path: path.stat().st_mtime_ns for path in drawn_in.glob("*.png")}
-        printed = io.StringIO()
+        printed = Printed()
         with contextlib.redirect_stdout(printed):
             exec(compile(cell.text, str(script), "exec"), names)
         new = [p for p in drawn_in.glob("*.png") if before.get(p) != p.stat().st_mtime_ns]
@@ -57,7 +62,7 @@ def render(name: str) -> None:
     import torch
 
     record = {
-        "script_sha256": hashlib.sha256(source.encode()).hexdigest(),
+        "code_sha256": checksum(source),
         "cpu_seconds": round(time.process_time() - start),
         "versions": f"Python {platform.python_version()}, torch {torch.__version__}, one thread",
         "cells": found,

@@ -8,7 +8,7 @@
 # centres of clusters of the training images: it beats *real images* in the exact Wasserstein distance between
 # batches, and loses by far in the energy distance.
 #
-# **How long.** Some minutes on one core; about one with `PYRO_DGM_FAST=1`.
+# **How long.** About two minutes on one core; half a minute with `PYRO_DGM_FAST=1`.
 
 # %%
 import os

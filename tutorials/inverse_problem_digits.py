@@ -9,7 +9,7 @@
 # intervals of 90 % hold the truth. Then the same digits blurred: another operator, nothing else changes.
 # The most probable digit alone, from many starts, beside it.
 #
-# **How long.** About two minutes on one core; twenty-five seconds with `PYRO_DGM_FAST=1`.
+# **How long.** About seventy seconds on one core; twenty-five with `PYRO_DGM_FAST=1`.
 
 # %%
 import os

@@ -36,7 +36,7 @@ torch.set_num_threads(1)
 # the pass that drew them, so that an inverse autoregressive flow is as cheap as it should be.
 
 # %%
-digits = data.digits(binarize="fixed")
+digits = data.digits(binarize="dynamic")
 LATENT, CONTEXT = 2, 16
 
 

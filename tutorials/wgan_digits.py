@@ -9,7 +9,7 @@
 # Jensen-Shannon divergence does not. On digits: samples, and again value and slope. And the batch estimate
 # of the distance, which prefers averages of images to images.
 #
-# **How long.** About two minutes on one core; fifteen seconds with `PYRO_DGM_FAST=1`.
+# **How long.** About seventy seconds on one core; fifteen with `PYRO_DGM_FAST=1`.
 
 # %%
 import math
