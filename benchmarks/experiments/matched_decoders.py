@@ -1,13 +1,15 @@
 """Experiment A: the three families on MNIST with the same decoder. The metric decides the winner.
 
-``python -m benchmarks.experiments.matched_decoders --data-root DIR --scale small`` (some twenty CPU-minutes;
+``python -m benchmarks.experiments.matched_decoders --data-root DIR --scale small`` (some ten CPU-minutes;
 ``full``: many hours, latents of 2, 8, 16 and 32 and three seeds). A VAE, GANs (minimax and non-saturating;
 with clipped weights, gradient penalty, spectral normalisation) from random weights and from the VAE's
 decoder, a flow in the latent space of a frozen autoencoder, all with the lecture's decoder and as many
 updates; and two competitors that learn nothing: centres of clusters and the mean image. A flow of pixels has
 no such decoder: ``benchmarks.mnist_flow`` trains one, whose bits per dimension are another quantity.
 
-Writes ``matched_decoders.md``, and the page and table of ``report.compare`` into a folder beside.
+Writes ``matched_decoders.md`` and ``matched_decoders.png`` into ``--out``. Trained models are kept in
+``--runs`` and not trained again; the page of ``report.compare`` is written there too. ``--train NAME ...``
+trains some and ends, for several processes side by side.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from benchmarks.experiments.decoder_measures import annealed, as_means, batch_w1, likelihoods, roughness
@@ -29,7 +32,7 @@ from pyro_dgm.errors import PyroDGMError
 from pyro_dgm.report import compare
 
 SCALES: dict[str, dict[str, Any]] = {
-    "small": {"updates": 800, "temperatures": 100, "latents": (8,), "seeds": 1, "num": 1000},
+    "small": {"updates": 500, "temperatures": 50, "latents": (8,), "seeds": 1, "num": 1000},
     "full": {"updates": 50_000, "temperatures": 1000, "latents": (2, 8, 16, 32), "seeds": 3, "num": 5000},
 }
 QUANTITIES = (
@@ -62,6 +65,8 @@ def main() -> int:
     parser.add_argument("--updates", type=int)
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--latents", type=int, nargs="*")
+    parser.add_argument("--train", nargs="*", help="models to train and keep, without measuring")
+    parser.add_argument("--runs", type=Path, default=Path("runs/matched_decoders"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -83,8 +88,10 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     for q in options.latents or scale["latents"]:
         for seed in range(seeds):
-            lines += one_seed(grey, binary, test, q, seed, {**scale, "updates": updates}, options.out)
-            (options.out / "matched_decoders.md").write_text("\n".join(lines) + "\n")
+            chosen = {**scale, "updates": updates, "train": options.train}
+            lines += one_seed(grey, binary, test, q, seed, chosen, options)
+            if options.train is None:
+                (options.out / "matched_decoders.md").write_text("\n".join(lines) + "\n")
     return 0
 
 
@@ -95,32 +102,42 @@ def one_seed(
     q: int,
     seed: int,
     scale: dict[str, Any],
-    out: Path,
+    options: argparse.Namespace,
 ) -> list[str]:
     """Train and measure all models of one latent size and seed."""
     updates, num = scale["updates"], scale["num"]
     models: dict[str, Any] = {}
     seconds: dict[str, float] = {}
 
+    folder = options.runs / f"q{q}_seed{seed}_{updates}"
+    wanted = scale["train"]
+
     def run(name: str, make: Any) -> Any:
-        start = time.process_time()
-        try:
-            models[name] = make()
-        except PyroDGMError as error:
-            models[name] = error
-        seconds[name] = time.process_time() - start
+        if wanted is not None and name not in wanted:
+            return None
+        models[name], seconds[name] = kept(folder / f"{name}.pt".replace(" ", "_"), make)
         print(f"q {q}, seed {seed}: {name}, {seconds[name]:.0f} CPU s", flush=True)
         return models[name]
 
-    start = run("VAE", lambda: vae(binary, q, updates, seed))
+    def vae_of_seed() -> Any:
+        return kept(folder / "VAE.pt", lambda: vae(binary, q, updates, seed))[0]
+
+    run("VAE", lambda: vae(binary, q, updates, seed))
     run("flow over codes", lambda: latent_flow(binary, q, updates, seed))
     for name in GAMES:
         run(name, lambda name=name: game(name, grey, None, q, updates, seed))
         if name in ("GAN, non-saturating", "WGAN-GP"):
-            run(f"{name}, from the VAE", lambda name=name: game(name, grey, start, q, updates, seed))
+            run(
+                f"{name}, from the VAE",
+                lambda name=name: game(name, grey, vae_of_seed(), q, updates, seed),
+            )
+    if wanted is not None:
+        return []
+    start = models["VAE"]
     models |= competitors(grey, q, seed)
     found = compare({k: as_means(v) for k, v in models.items()}, grey, num=num, num_particles=100, seed=seed)
-    found.write(out / f"matched_decoders_q{q}_seed{seed}")
+    found.write(folder)
+    picture(models, test).savefig(options.out / "matched_decoders.png", dpi=70)
     cells: dict[tuple[str, str], str] = {(m.model, m.quantity): m.text for m in found.measurements}
     cells |= likelihoods(start, binary)
     floors = {m.quantity: m.limit for m in found.samples}
@@ -142,6 +159,35 @@ def one_seed(
         table.append("| " + " | ".join(row) + " |")
     failed = {**found.failed, **{k: repr(v) for k, v in models.items() if isinstance(v, Exception)}}
     return [*table, "", f"Failed: {failed or 'none'}.", ""]
+
+
+def kept(path: Path, make: Any) -> tuple[Any, float]:
+    """A model, or why there is none, with the CPU seconds that it took: from the file if it is there."""
+    if path.exists():
+        return torch.load(path, weights_only=False)  # type: ignore[no-any-return]  # our own file
+    start = time.process_time()
+    try:
+        model = make()
+    except PyroDGMError as error:
+        model = error
+    entry = model, time.process_time() - start
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(entry, path)
+    return entry
+
+
+def picture(models: dict[str, Any], test: Tensor) -> Figure:
+    """Draws of every model, not chosen, one row each; real images above."""
+    rows = {"real": test[:16]}
+    rows |= {
+        name: as_means(m).sample(16, seed=2) for name, m in models.items() if not isinstance(m, Exception)
+    }
+    figure = Figure(figsize=(13, 0.75 * len(rows)), layout="constrained")
+    for ax, (name, images) in zip(figure.subplots(len(rows)), rows.items(), strict=True):
+        ax.imshow(images[:, 0].permute(1, 0, 2).flatten(1), cmap="gray", vmin=0, vmax=1)
+        ax.set(xticks=[], yticks=[])
+        ax.set_ylabel(name, rotation=0, ha="right", va="center")
+    return figure
 
 
 if __name__ == "__main__":
