@@ -31,13 +31,12 @@ Model = Callable[[], object]
 Run = dict[str, Any]
 Record = dict[str, Any]  # runs by posterior, guide and seed; moments of the posteriors; the settings
 GUIDES: dict[str, tuple[Callable[[Model], Any], float]] = {
-    "AutoFlow": (AutoFlow, 5e-3),
-    "AutoFlow, sticking": (lambda model: AutoFlow(model, stick_the_landing=True), 5e-3),
+    "AutoFlow": (AutoFlow, 1e-2),
     "AutoNormal": (AutoNormal, 2e-2),
     "AutoMultivariateNormal": (AutoMultivariateNormal, 2e-2),
     "AutoIAFNormal": (lambda model: AutoIAFNormal(model, num_transforms=3, hidden_dim=[64]), 5e-3),
 }
-PARTICLES = 16
+PARTICLES = 64
 
 
 def trained(

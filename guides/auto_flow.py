@@ -22,13 +22,21 @@ __all__ = ["AutoFlow", "default_flow"]
 
 
 def default_flow(latent_dim: int) -> Flow:
-    """The flow of :class:`AutoFlow` by default: affine couplings, which are smooth and unbounded.
+    """The flow of :class:`AutoFlow` by default: affine couplings that stretch little.
 
-    Splines fit sharp edges better and take about half as many steps a second; as
-    ``AutoFlow(model, lambda d: NeuralSpline(d, affine=True))`` they need their score term, whose gradients
-    kinks in the density make heavy-tailed without it.
+    They are smooth, which gradients without the score term need, and cheap in both directions. Each stretches
+    twofold at most, and leaves the rest to the affine map: what starts narrower than the posterior pushes
+    every layer outward at once, and the product of six that stretch by e^3 leaves the range of numbers within
+    five steps. The left part of the vector, which decides first, is a quarter: models sample first what the
+    other sites hang on.
+
+    Reference:
+        Andrade, Stable Training of Normalizing Flows for High-dimensional Variational Inference, 2024 (bounds
+        of stretching). https://arxiv.org/abs/2402.16408
     """
-    return RealNVP(latent_dim, num_layers=6, hidden_dims=(64, 64))
+    return RealNVP(
+        latent_dim, num_layers=6, hidden_dims=(64, 64), max_stretch=0.7, split=max(1, latent_dim // 4)
+    )
 
 
 class AutoFlow(NamedPyroModule, AutoContinuous):
@@ -48,8 +56,9 @@ class AutoFlow(NamedPyroModule, AutoContinuous):
         init_scale: Initial standard deviation in unbounded space.
         correlated: Whether the affine map holds a full covariance, ``latent_dim ** 2 / 2`` numbers.
         stick_the_landing: Whether gradients leave out the score term. Their variance then vanishes where the
-            guide is exact, which for the default flow is worth its price: a step costs one more pass through
-            the flow's inverse, and ``latent_dim`` of them for inverse autoregressive flows. Not for splines.
+            guide is exact, which for couplings is worth its price: a step costs one more pass through the
+            flow's inverse, and ``latent_dim`` of them for inverse autoregressive flows. Not for splines. By
+            default it is on for the default flow, and off for others.
         name: Prefix of the parameters in Pyro's store; unique by default.
 
     Raises:
@@ -80,7 +89,7 @@ class AutoFlow(NamedPyroModule, AutoContinuous):
         init_loc_fn: Callable[..., Any] = init_to_median,
         init_scale: float = 0.1,
         correlated: bool = True,
-        stick_the_landing: bool = False,
+        stick_the_landing: bool | None = None,
         name: str | None = None,
     ) -> None:
         if init_scale <= 0:
@@ -90,7 +99,7 @@ class AutoFlow(NamedPyroModule, AutoContinuous):
         self._rename(unique_name(self._kind(), name))
         self.factory = default_flow if flow is None else flow
         self.init_scale, self.correlated = init_scale, correlated
-        self.stick_the_landing = stick_the_landing
+        self.stick_the_landing = flow is None if stick_the_landing is None else stick_the_landing
 
     def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
         try:
@@ -150,7 +159,7 @@ class AutoFlow(NamedPyroModule, AutoContinuous):
 
     def get_posterior(self, *args: Any, **kwargs: Any) -> FlowDistribution:
         """Return the posterior over all sites' unbounded coordinates."""
-        if self.stick_the_landing:
+        if self.stick_the_landing and torch.is_grad_enabled():  # else the flow remembers its draws' density
             return PathFlowDistribution(self.flow, self.flow)
         return self.flow()  # type: ignore[no-any-return]
 

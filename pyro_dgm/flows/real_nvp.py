@@ -24,9 +24,13 @@ class RealNVP(Flow):
     Args:
         input_dim: Size ``D`` of the data vectors.
         context_dim: Size of the conditioning vector; zero for none.
-        num_layers: Number of couplings.
+        num_layers: Number of couplings. The first changes the right part of the vector.
         hidden_dims: Widths of the hidden layers of each default conditioner.
         max_log_scale: Bound of each layer's log-scale, in nats.
+        max_stretch: Bound of the positive log-scales; the same by default. Maximum likelihood does not need
+            it. A guide does: nothing but its own density holds its draws back while it looks for the
+            posterior, and six layers that each stretch threefold carry them away.
+        split: Size of the left part, between 1 and ``D - 1``; half by default.
         conditioner: Makes other conditioners: called with the sizes of input, output and context, it
             returns a module from ``(x, context)`` to ``(*batch, output)``, whose halves are shift and raw
             log-scale.
@@ -53,6 +57,8 @@ class RealNVP(Flow):
         num_layers: int = 6,
         hidden_dims: Sequence[int] = (128, 128),
         max_log_scale: float = 3.0,
+        max_stretch: float | None = None,
+        split: int | None = None,
         conditioner: Callable[[int, int, int], nn.Module] | None = None,
         support: Constraint | None = None,
         name: str | None = None,
@@ -61,7 +67,13 @@ class RealNVP(Flow):
         size = self.latent_dim
         if num_layers < 1:
             raise ValueError(f"RealNVP needs num_layers >= 1, but got {num_layers}.")
-        self.split, self.elementwise = size // 2, Affine(max_log_scale)
+        if split is not None and size > 1 and not 1 <= split < size:
+            raise ValueError(
+                f"RealNVP over {size} unbounded coordinates needs a split between 1 and {size - 1}, but got "
+                f"{split}."
+            )
+        self.split = size // 2 if split is None or size == 1 else split
+        self.elementwise = Affine(max_log_scale, max_stretch=max_stretch)
         make = conditioner or partial(_mlp, hidden_dims=hidden_dims)
         # With one coordinate there is nothing to keep: every layer changes it.
         self.turns = [bool(i % 2) and size > 1 for i in range(num_layers)]

@@ -12,20 +12,22 @@ __all__ = ["AffineByHand", "AffineInverseByHand"]
 
 
 class AffineByHand(NamedTuple):
-    r"""The map :math:`y = x e^s + t` with :math:`s = c \tanh(r / c)`, of log-slope :math:`s`.
+    r"""The map :math:`y = x e^s + t` with :math:`s = c \tanh(r / c + b) - o`, of log-slope :math:`s`.
 
     With gradients :math:`g` of the image and :math:`\ell` of the log-slope,
 
     .. math:: \bar x = g e^s, \qquad \bar t = g, \qquad
-              \bar r = (\ell + \bar x x) \left(1 - \tanh^2(r / c)\right)
+              \bar r = (\ell + \bar x x) \left(1 - \tanh^2(r / c + b)\right)
     """
 
-    max_log_scale: float
+    half_range: float  # c
+    lean: float = 0.0  # b
+    offset: float = 0.0  # o
 
     def values(self, value: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Scale, then shift."""
-        tanh = parameters[1].div_(self.max_log_scale).tanh_()
-        log_slope = tanh * self.max_log_scale
+        tanh = _tanh(parameters[1].div_(self.half_range), self.lean)
+        log_slope = _sum(tanh * self.half_range, -self.offset)
         scale = log_slope.exp()
         return torch.addcmul(parameters[0], value, scale), log_slope, [value, scale, tanh]
 
@@ -38,20 +40,22 @@ class AffineByHand(NamedTuple):
 
 
 class AffineInverseByHand(NamedTuple):
-    r"""The map :math:`x = (y - t) e^{-s}` with :math:`s = c \tanh(r / c)`, of log-slope :math:`-s`.
+    r"""The map :math:`x = (y - t) e^{-s}` with :math:`s = c \tanh(r / c + b) - o`, of log-slope :math:`-s`.
 
     With gradients :math:`g` of the image and :math:`\ell` of the log-slope,
 
     .. math:: \bar y = g e^{-s}, \qquad \bar t = -\bar y, \qquad
-              \bar r = -(\ell + g x) \left(1 - \tanh^2(r / c)\right)
+              \bar r = -(\ell + g x) \left(1 - \tanh^2(r / c + b)\right)
     """
 
-    max_log_scale: float
+    half_range: float
+    lean: float = 0.0
+    offset: float = 0.0
 
     def values(self, value: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Shift back, then scale back."""
-        tanh = parameters[1].div_(self.max_log_scale).tanh_()
-        log_slope = tanh * -self.max_log_scale
+        tanh = _tanh(parameters[1].div_(self.half_range), self.lean)
+        log_slope = _sum(tanh * -self.half_range, self.offset)
         scale = log_slope.exp()
         image = (value - parameters[0]).mul_(scale)
         return image, log_slope, [image, scale, tanh]
@@ -62,3 +66,11 @@ class AffineInverseByHand(NamedTuple):
         to_value = image * scale
         to_raw = torch.ops.aten.tanh_backward(torch.addcmul(ladj, image, own), tanh)
         return to_value, torch.stack((to_value, to_raw)).neg_()
+
+
+def _tanh(raw: Tensor, lean: float) -> Tensor:
+    return _sum(raw, lean).tanh_()
+
+
+def _sum(owned: Tensor, number: float) -> Tensor:
+    return owned.add_(number) if number else owned  # most maps have no lean: it shall cost them nothing

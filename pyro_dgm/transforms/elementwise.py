@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
@@ -63,38 +65,52 @@ class Additive(Elementwise):
 
 
 class Affine(Elementwise):
-    r"""Scales and shifts: :math:`y = x e^s + t` with a bounded log-scale :math:`s = c \tanh(r / c)`.
+    r"""Scales and shifts: :math:`y = x e^s + t` with a bounded log-scale :math:`s`.
+
+    .. math:: s = c \tanh(r / c + b) - o, \qquad c = \frac{u + d}{2}, \quad o = \frac{d - u}{2}, \quad
+              b = \operatorname{artanh}(o / c)
+
+    It lies between :math:`-d` and :math:`u`, and is zero at a raw value :math:`r` of zero. A stack of layers
+    multiplies what they stretch: with a small :math:`u` no stack can run away.
 
     Args:
-        max_log_scale: The bound :math:`c`, in nats: no layer stretches or shrinks by more than
-            :math:`e^{\pm c}`.
+        max_log_scale: The bound :math:`d`, in nats: no layer shrinks by more than :math:`e^{-d}`.
+        max_stretch: The bound :math:`u`: none stretches by more than :math:`e^u`. As large as the other by
+            default.
 
     Raises:
-        DataError: If the bound is not positive and finite.
+        DataError: If a bound is not positive and finite.
     """
 
     num_parameters = 2
 
-    def __init__(self, max_log_scale: float = 3.0) -> None:
+    def __init__(self, max_log_scale: float = 3.0, *, max_stretch: float | None = None) -> None:
         self.max_log_scale = positive_number("max_log_scale", max_log_scale)
+        stretch = max_log_scale if max_stretch is None else max_stretch
+        self.max_stretch = positive_number("max_stretch", stretch)
+        self._half_range = (self.max_log_scale + self.max_stretch) / 2
+        self._offset = (self.max_log_scale - self.max_stretch) / 2
+        self._lean = math.atanh(self._offset / self._half_range) if self._offset else 0.0
 
     def call(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Scale, then shift."""
-        shift, raw = parameters.unbind(0)
-        log_scale = torch.tanh(raw / self.max_log_scale) * self.max_log_scale
-        return torch.addcmul(shift, x, log_scale.exp()), log_scale
+        log_scale = self._log_scale(parameters[1])
+        return torch.addcmul(parameters[0], x, log_scale.exp()), log_scale
 
     def inverse(self, y: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Shift back, then scale back."""
-        shift, raw = parameters.unbind(0)
-        log_scale = torch.tanh(raw / self.max_log_scale) * -self.max_log_scale
-        return (y - shift) * log_scale.exp(), log_scale
+        log_scale = -self._log_scale(parameters[1])
+        return (y - parameters[0]) * log_scale.exp(), log_scale
+
+    def _log_scale(self, raw: Tensor) -> Tensor:
+        return torch.tanh(raw / self._half_range + self._lean) * self._half_range - self._offset
 
     def by_hand(self, *, back: bool) -> ByHand | None:
         """Both directions."""
         if type(self) is not Affine:
             return None
-        return (AffineInverseByHand if back else AffineByHand)(self.max_log_scale)
+        by_hand = AffineInverseByHand if back else AffineByHand
+        return by_hand(self._half_range, self._lean, self._offset)
 
 
 class Gated(Elementwise):

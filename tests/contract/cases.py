@@ -54,6 +54,7 @@ CASES = {
     "real-nvp-1d": lambda: RealNVP(1, num_layers=3, hidden_dims=(8,)),
     "real-nvp-2d": lambda: RealNVP(2, num_layers=4, hidden_dims=(8,)),
     "real-nvp-5d": lambda: RealNVP(5, num_layers=4, hidden_dims=(8,)),
+    "real-nvp-5d-guide": lambda: RealNVP(5, num_layers=3, hidden_dims=(8,), max_stretch=1.0, split=1),
     "real-nvp-1d-context": lambda: RealNVP(1, context_dim=2, num_layers=3, hidden_dims=(8,)),
     "real-nvp-2d-context": lambda: RealNVP(2, context_dim=3, num_layers=4, hidden_dims=(8,)),
     "real-nvp-5d-context": lambda: RealNVP(5, context_dim=2, num_layers=4, hidden_dims=(8,)),
@@ -151,6 +152,7 @@ CASES = {
 
 # Further sizes of flows that stand above in another one: their tests are among the slow ones.
 FURTHER = {
+    "real-nvp-5d-guide",
     "real-nvp-1d",
     "real-nvp-2d",
     "real-nvp-1d-context",

@@ -11,6 +11,8 @@ from pyro_dgm.transforms import columns as columns_module
 FAMILIES = {
     "affine": (Affine(2.0), False),
     "affine-back": (Affine(2.0), True),
+    "leaning": (Affine(3.0, max_stretch=0.5), False),
+    "leaning-back": (Affine(3.0, max_stretch=0.5), True),
     "gated": (Gated(), False),
     "spline": (RationalQuadratic(4, bound=2.0), False),
     "spline-back": (RationalQuadratic(4, bound=2.0), True),
