@@ -9,7 +9,7 @@ no such decoder: ``benchmarks.mnist_flow`` trains one, whose bits per dimension 
 
 Writes ``matched_decoders.md`` and ``matched_decoders.png`` into ``--out``. Trained models are kept in
 ``--runs`` and not trained again; the page of ``report.compare`` is written there too. ``--train NAME ...``
-trains some and ends, for several processes side by side.
+trains some and ends, for several processes side by side; ``--kept`` measures those that are there.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--latents", type=int, nargs="*")
     parser.add_argument("--train", nargs="*", help="models to train and keep, without measuring")
+    parser.add_argument("--kept", action="store_true", help="measure the models that are there, train none")
     parser.add_argument("--runs", type=Path, default=Path("runs/matched_decoders"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
@@ -111,9 +112,13 @@ def one_seed(
 
     folder = options.runs / f"q{q}_seed{seed}_{updates}"
     wanted = scale["train"]
+    left_out: list[str] = []
 
     def run(name: str, make: Any) -> Any:
         if wanted is not None and name not in wanted:
+            return None
+        if options.kept and not (folder / f"{name}.pt".replace(" ", "_")).exists():
+            left_out.append(name)
             return None
         models[name], seconds[name] = kept(folder / f"{name}.pt".replace(" ", "_"), make)
         print(f"q {q}, seed {seed}: {name}, {seconds[name]:.0f} CPU s", flush=True)
@@ -158,7 +163,8 @@ def one_seed(
         row = [quantity, *(cells.get((name, quantity), "") for name in names), floors.get(quantity, "")]
         table.append("| " + " | ".join(row) + " |")
     failed = {**found.failed, **{k: repr(v) for k, v in models.items() if isinstance(v, Exception)}}
-    return [*table, "", f"Failed: {failed or 'none'}.", ""]
+    words = f"Failed: {failed or 'none'}." + (f" Not trained: {', '.join(left_out)}." if left_out else "")
+    return [*table, "", words, ""]
 
 
 def kept(path: Path, make: Any) -> tuple[Any, float]:
