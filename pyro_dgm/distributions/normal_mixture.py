@@ -6,6 +6,8 @@ import pyro.distributions as dist
 import torch
 from torch import nn
 
+from pyro_dgm.distributions.mixture_of_normals import MixtureOfNormals
+
 __all__ = ["NormalMixture"]
 
 
@@ -37,7 +39,5 @@ class NormalMixture(nn.Module):
     def forward(self) -> dist.TorchDistribution:
         """Return p(z), of event shape ``(latent_dim,)``."""
         components = dist.Normal(self.loc, self.log_scale.exp()).to_event(1)
-        mixture: dist.TorchDistribution = dist.MixtureSameFamily(
-            dist.Categorical(logits=self.logits), components
-        )
+        mixture: dist.TorchDistribution = MixtureOfNormals(dist.Categorical(logits=self.logits), components)
         return mixture

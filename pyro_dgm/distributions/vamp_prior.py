@@ -8,6 +8,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyro_dgm.distributions.mixture_of_normals import MixtureOfNormals
+
 __all__ = ["VampPrior"]
 
 
@@ -60,7 +62,7 @@ class VampPrior(nn.Module):
         u: Tensor = self.pseudo_inputs
         if self.data_range is not None:
             u = u.clamp(*self.data_range)
-        mixture: dist.TorchDistribution = dist.MixtureSameFamily(
+        mixture: dist.TorchDistribution = MixtureOfNormals(
             dist.Categorical(logits=self.logits), self._guide[0].posterior(u)
         )
         return mixture
