@@ -4,12 +4,14 @@ On scikit-learn's digits (8 x 8): the same non-saturating game, from random weig
 VAE, until the energy distance of 1 000 draws to 1 000 images falls below a threshold, over seeds. The VAE is
 trained once a seed; its steps are listed beside, since they are not free.
 
-Prints a table and writes ``benchmarks/results/gan_warm_start.md``, to which other ``--seeds`` are added.
+Prints a table and writes ``benchmarks/results/gan_warm_start.md``, and the distances on the way beside it, as
+numbers and as a picture. Other ``--seeds`` are added to what is there.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import platform
 import time
 from pathlib import Path
@@ -44,10 +46,8 @@ def trained_vae(images: Tensor, seed: int) -> tuple[VAE, float]:
     return vae, time.process_time() - start
 
 
-def steps_to(
-    model: ImplicitGenerator, images: Tensor, seed: int, limit: int
-) -> tuple[float, list[int | None]]:
-    """The distance at the start, and the number of steps until each threshold; None where it was not met."""
+def distances(model: ImplicitGenerator, images: Tensor, seed: int, limit: int) -> list[tuple[int, float]]:
+    """Steps and distances on the way, from the start until the lowest threshold or the limit."""
     torch.manual_seed(seed)
     critic = ConvCritic(SHAPE, width=WIDTH, norm="layer")
     pair = tuple(Adam(net.parameters(), 5e-4, betas=(0.0, 0.99), fused=True) for net in (model, critic))
@@ -57,17 +57,53 @@ def steps_to(
     def distance() -> float:
         return energy_distance(game.averaged.sample(1000, seed=0), real, num_bootstrap=2).value  # type: ignore[operator]
 
-    start, found = distance(), dict.fromkeys(THRESHOLDS)
+    curve = [(0, distance())]
     for step in range(1, limit + 1):
         game.step(images[torch.randint(len(images), (64,))])
         if step % 50 == 0:
-            reached = distance()
-            for threshold in THRESHOLDS:
-                if found[threshold] is None and reached <= threshold:
-                    found[threshold] = step  # type: ignore[assignment]
-            if all(value is not None for value in found.values()):
+            curve.append((step, distance()))
+            if curve[-1][1] <= min(THRESHOLDS):
                 break
-    return start, list(found.values())
+    return curve
+
+
+def steps_to(curve: list[tuple[int, float]], threshold: float) -> str:
+    """The first step at which a curve was not above a threshold, or a dash."""
+    return next((str(step) for step, value in curve if value <= threshold), "-")
+
+
+def draw(table: Path) -> None:
+    """Draw all curves beside the table."""
+    import matplotlib.pyplot as plt
+
+    curves: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    with table.with_suffix(".csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            point = (float(row["step"]), float(row["energy_distance"]))
+            curves.setdefault((row["start"], row["seed"]), []).append(point)
+    figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
+    colours, seen = {"random": "tab:grey", "VAE": "tab:blue"}, set()
+    for (name, _), points in sorted(curves.items()):
+        label = None if name in seen else ("random weights" if name == "random" else "the VAE's decoder")
+        seen.add(name)
+        axes.plot(*zip(*points, strict=True), color=colours[name], alpha=0.8, lw=1.2, label=label)
+    for threshold in THRESHOLDS:
+        axes.axhline(threshold, color="black", lw=0.5, ls=":")
+    axes.set(yscale="log", xlabel="critic updates", ylabel="energy distance to the digits")
+    axes.legend(frameon=False)
+    figure.savefig(table.with_suffix(".png"), dpi=150)
+    plt.close(figure)
+
+
+def keep_curve(table: Path, name: str, seed: int, curve: list[tuple[int, float]]) -> None:
+    """Add a curve to those beside the table, in place of an earlier one."""
+    path, rows = table.with_suffix(".csv"), []
+    if path.exists():
+        with path.open(newline="") as file:
+            rows = [r for r in csv.reader(file) if r[:2] not in ([name, str(seed)], ["start", "seed"])]
+    rows += [[name, str(seed), str(step), f"{value:.4f}"] for step, value in curve]
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["start", "seed", "step", "energy_distance"], *rows])
 
 
 def earlier_rows(table: Path) -> dict[tuple[str, ...], str]:
@@ -102,13 +138,15 @@ def main() -> int:
         torch.manual_seed(seed)
         fresh = ImplicitGenerator(ConvDecoder(LATENT, SHAPE, width=WIDTH, output="sigmoid"), LATENT)
         for name, model in {"random": fresh, "VAE": ImplicitGenerator.from_vae(vae)}.items():
-            start, found = steps_to(model, images, seed, options.limit)
-            cells = [name, str(seed), f"{start:.3f}", *("-" if n is None else str(n) for n in found)]
+            curve = distances(model, images, seed, options.limit)
+            cells = [name, str(seed), f"{curve[0][1]:.3f}", *(steps_to(curve, t) for t in THRESHOLDS)]
             cells.append(f"{VAE_STEPS} steps, {seconds:.0f} s" if name == "VAE" else "")
             line = "| " + " | ".join(cells) + " |"
             print(line, flush=True)
             rows = earlier_rows(options.out) | {(name, str(seed)): line}
             options.out.write_text("\n".join([*head, *(rows[key] for key in sorted(rows))]) + "\n")
+            keep_curve(options.out, name, seed, curve)
+    draw(options.out)
     return 0
 
 

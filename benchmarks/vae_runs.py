@@ -112,9 +112,21 @@ RUNS: dict[str, VAERun] = {
         ELBO,
         figure="-ELBO",
     ),
-    "standard-fixed": VAERun("784-200-200-50, prior N(0, I), trained with the ELBO", "fixed", _burda, _elbo),
+    "standard-fixed": VAERun(
+        "784-200-200-50, prior N(0, I), trained with the ELBO",
+        "fixed",
+        _burda,
+        lambda vae: ELBO(vae, kl="analytic", warm_up=2000),
+        batch_size=250,
+        lr=2e-3,
+    ),
     "vamp-fixed": VAERun(
-        "784-200-200-50, VampPrior of 500, trained with the ELBO", "fixed", _burda_vamp, ELBO
+        "784-200-200-50, VampPrior of 500, trained with the ELBO",
+        "fixed",
+        _burda_vamp,
+        lambda vae: ELBO(vae, warm_up=2000),
+        batch_size=250,
+        lr=2e-3,
     ),
     "lecture-grey": VAERun(
         "the lecture's networks, q = 2, cross-entropy of grey pixels",
