@@ -14,7 +14,7 @@ from pyro_dgm.eager import is_batched, is_eager
 __all__ = ["relu_formula", "relu_gradients", "relu_network", "relu_values"]
 
 # Products with fewer multiplications than this lose by oneDNN, which lays the operands out anew.
-_LARGE = 16_000_000
+_LARGE = 32_000_000
 
 
 def relu_network(x: Tensor, parameters: Sequence[Tensor], *, columns: bool = False) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -60,8 +61,10 @@ class SplineByHand(NamedTuple):
         inside = value.abs() < self.bound
         at = torch.where(inside, value, 0.0)
         shares, knots = self._shares_and_knots(parameters[: 2 * self.num_bins])
-        below = at >= knots[1 if self.back else 0, 1:-1]
-        index = below.sum(0)
+        # As numbers: their sum, and products with them, are several times faster than those of truth values.
+        inner = knots[1 if self.back else 0, 1:-1]
+        below = torch.ge(at, inner, out=torch.empty_like(inner))
+        index = below.sum(0).long()
         ends = torch.stack((index, index + 1))
         corners = knots.gather(1, ends.expand(2, *ends.shape))
         low = corners[:, 0]
@@ -134,8 +137,15 @@ class SplineByHand(NamedTuple):
         knots[:, 0], knots[:, -1] = -self.bound, self.bound
         least = torch.arange(1, self.num_bins, dtype=raw.dtype, device=raw.device)
         least = least.mul_(self.min_width).sub_(0.5).mul_(2 * self.bound).view(-1, *(1,) * (raw.dim() - 1))
-        torch.add(least, torch.cumsum(shares[:, :-1], 1), alpha=self._scale, out=knots[:, 1:-1])
+        torch.add(least, self._running_sums(shares), alpha=self._scale, out=knots[:, 1:-1])
         return shares, knots
+
+    def _running_sums(self, shares: Tensor) -> Tensor:
+        """The sums of the first share, of two, and so on up to all but one."""
+        sums = shares[:, :-1].clone()
+        for before, after in pairwise(sums.unbind(1)):  # torch's cumsum goes entry by entry
+            after.add_(before)
+        return sums
 
     @property
     def _scale(self) -> float:
