@@ -108,22 +108,32 @@ class InverseProblem(NamedPyroModule):
     def forward(self, y: Tensor | None = None, *, num: int = 1) -> Tensor:
         """Score observations ``y`` of shape ``(n, *observed)``, or draw ``num`` of them when y is None."""
         n = num if y is None else len(y)
-        if y is not None and y.device != self.device:
-            raise DataError(
-                f"the generator is on {self.device}, but y is on {y.device}: move one of them with "
-                ".to(device) first."
-            )
         with pyro.plate("data", n), unregistered():
             z = pyro.sample("z", self.prior())
             x = pyro.deterministic("x", self.generate(z), event_dim=self._event_dim)
             p_y = self.observation(x)
-            if y is not None and tuple(y.shape[1:]) != tuple(p_y.event_shape):
-                raise ShapeError(
-                    f"the forward operator gives observations of shape {tuple(p_y.event_shape)}, so y needs "
-                    f"shape (n, {', '.join(map(str, p_y.event_shape))}), but has {tuple(y.shape)}. Add the "
-                    "dimension of the problems on the left, for a single one too."
-                )
+            if y is not None:
+                self.check_observations(y, p_y)
             return pyro.sample("y", p_y, obs=y)
+
+    def check_observations(self, y: Tensor, p_y: TorchDistribution) -> None:
+        """Raise unless ``y`` are observations of this problem, which it expects to be distributed so.
+
+        Raises:
+            ShapeError: If they have another shape.
+            DataError: If they are on another device.
+        """
+        if y.device != self.device:
+            raise DataError(
+                f"the generator is on {self.device}, but y is on {y.device}: move one of them with "
+                ".to(device) first."
+            )
+        if tuple(y.shape[1:]) != tuple(p_y.event_shape):
+            raise ShapeError(
+                f"the forward operator gives observations of shape {tuple(p_y.event_shape)}, so y needs "
+                f"shape (n, {', '.join(map(str, p_y.event_shape))}), but has {tuple(y.shape)}. Add the "
+                "dimension of the problems on the left, for a single one too."
+            )
 
     @property
     def device(self) -> torch.device:

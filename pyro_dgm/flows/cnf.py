@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor
 from torch.distributions.constraints import Constraint
 
+from pyro_dgm.arguments import positive_int, positive_number
 from pyro_dgm.errors import UnknownNameError
 from pyro_dgm.flows.flow import Flow
 from pyro_dgm.nets import (
@@ -71,7 +72,7 @@ class CNF(Flow):
         random_steps: Whether the ends of fixed steps are drawn anew in training mode, whenever the flow is
             called: the loss then rewards nothing that depends on where they are.
         tolerance: Relative and absolute tolerance of ``"dopri5"``.
-        max_steps: Largest number of steps of ``"dopri5"``.
+        max_steps: Largest number of steps of ``"dopri5"``, at least 1.
         gradient: ``"backprop"`` through the steps, or ``"adjoint"``: memory that does not grow with the
             steps, accurate to the solver's error, without second derivatives.
         kinetic_weight: Weight of the kinetic energy in the training loss; zero leaves it out.
@@ -127,7 +128,8 @@ class CNF(Flow):
         self.penalties = {key: weight for key, weight in weights.items() if weight}
         self.trace, self.solver, self.gradient = trace, solver, gradient
         self.nt_train, self.nt_eval, self.random_steps = nt_train, nt_eval, random_steps
-        self.tolerance, self.max_steps = tolerance, max_steps
+        self.tolerance = positive_number("tolerance", tolerance)
+        self.max_steps = positive_int("max_steps", max_steps)
         self.velocity = _velocity(field, self.latent_dim, context_dim, hidden_dims, end_time)
 
     def unconstrained(self, context: Tensor | None = None) -> ContinuousTransform:
@@ -162,7 +164,8 @@ def _velocity(
     if callable(field):
         return field(input_dim, context_dim)
     _one_of("field", field, _FIELDS)
-    widths = tuple(hidden_dims or ((64,) if field == "planar" else (64, 64)))
+    default = (64,) if field == "planar" else (64, 64)
+    widths = default if hidden_dims is None else tuple(hidden_dims)
     if field == "mlp":
         return MLPVelocity(input_dim, context_dim, hidden_dims=widths, end_time=end_time)
     if field == "concatsquash":

@@ -25,7 +25,7 @@ def flow_from_samples(
     flow: Callable[[int], Flow] | None = None,
     site: str = "flow_prior",
     held_out: float = 0.1,
-    epochs: int = 200,
+    epochs: int | None = None,
     patience: int = 20,
     lr: float = 3e-3,
     seed: int = 0,
@@ -45,7 +45,7 @@ def flow_from_samples(
         flow: ``flow(dim)`` returns the flow over unbounded vectors; splines with affine tails by default.
         site: Name of the vector's site in the next model.
         held_out: Share of the samples that decides when to stop.
-        epochs: Most passes over the samples.
+        epochs: Most passes over the samples; 200 by default, unless ``steps=`` is among the options.
         patience: Validations without a new best after which training stops.
         lr: Learning rate.
         seed: Seed of the split and of training.
@@ -71,6 +71,8 @@ def flow_from_samples(
     if len(rows) < 20:
         raise DataError(f"a flow needs at least 20 samples to be fitted to, but there are {len(rows)}.")
     make = _default if flow is None else flow
+    if epochs is None and fit_options.get("steps") is None:
+        epochs = 200
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         order, inner = torch.randperm(len(rows)), make(layout.dim).to(rows)

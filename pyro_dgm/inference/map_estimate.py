@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pyro_dgm.arguments import positive_int, positive_number
 from pyro_dgm.errors import DataError
 from pyro_dgm.models import InverseProblem
 
@@ -58,12 +59,16 @@ def map_estimate(
         seed: Seed of the starts.
 
     Raises:
-        DataError: If no start of some problem ends at a finite log joint.
+        DataError: If no start of some problem ends at a finite log joint, or a number is not positive.
+        ShapeError: If the observations are not those of the operator.
     """
+    num_starts, steps = positive_int("num_starts", num_starts), positive_int("steps", steps)
+    lr = positive_number("lr", lr)
     with torch.random.fork_rng(enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
         z = problem.prior().sample((num_starts, len(y))).requires_grad_()
+    problem.check_observations(y, problem.observation(problem.generate(z.detach()[0])))
     optimizer = torch.optim.Adam([z], lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pyro_dgm.distributions import FlowDistribution
+from pyro_dgm.errors import ShapeError
 from pyro_dgm.plotting.density import Window, density, density_grid
 from pyro_dgm.plotting.style import BLUE, drawing, styled
 from pyro_dgm.transforms import ContinuousTransform
@@ -50,6 +51,7 @@ def vector_field(
 
     Raises:
         TypeError: If the flow has no velocity.
+        ShapeError: If it is no flow of the plane, or the context not what it was built for.
 
     Example:
         >>> from pyro_dgm.flows import CNF
@@ -95,6 +97,7 @@ def density_over_time(
 
     Raises:
         TypeError: If the flow has no velocity.
+        ShapeError: If it is no flow of the plane, or the context not what it was built for.
     """
     from matplotlib.figure import Figure
 
@@ -110,6 +113,17 @@ def density_over_time(
 
 
 def _transform(flow: Flow, context: Tensor | None) -> ContinuousTransform:
+    flow.check_context(context)
+    if flow.event_shape != (2,):
+        raise ShapeError(
+            f"this picture is of the plane, but the flow has events of shape {tuple(flow.event_shape)}: draw "
+            "its samples, two entries at a time, by plotting.samples."
+        )
+    if context is not None and context.dim() != 1:
+        raise ShapeError(
+            f"one picture has one context of shape (C,), but this one has shape {tuple(context.shape)}: draw "
+            "one for each, such as context=context[0]."
+        )
     transform = flow.transform(context)
     if not isinstance(transform, ContinuousTransform):
         raise TypeError(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pyro_dgm.errors import ShapeError
+from pyro_dgm.errors import ArgumentTypeError, ShapeError
 from pyro_dgm.plotting.density import Window
 from pyro_dgm.plotting.style import BLUE, GREY, ORANGE, as_points, drawing
 
@@ -32,8 +32,14 @@ def paths(
         The axes.
 
     Raises:
-        ShapeError: If ``way`` has another shape.
+        ArgumentTypeError: If ``way`` is no tensor.
+        ShapeError: If it has another shape.
     """
+    if not isinstance(way, Tensor):
+        raise ArgumentTypeError(
+            f"paths draws positions (steps, n, 2), but got a {type(way).__name__}. Of a continuous flow they "
+            "are flow.transform().path(z), for latents z of shape (n, 2)."
+        )
     if way.dim() != 3 or way.shape[-1] != 2:
         raise ShapeError(f"paths need positions of shape (steps, n, 2), but got {tuple(way.shape)}.")
     start, end = as_points(way[0]), as_points(way[-1])

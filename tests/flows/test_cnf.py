@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from pyro_dgm.errors import UnknownNameError
+from pyro_dgm.errors import DataError, UnknownNameError
 from pyro_dgm.flows import CNF, FFJORD, OTFlow
 from pyro_dgm.models import NormalizingFlow
 from pyro_dgm.nets import ModuleVelocity
@@ -168,6 +168,18 @@ def test_unknown_names_are_refused(options):
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(ValueError, match=r"needs|one width"):
         CNF(2, **options)
+
+
+@pytest.mark.parametrize("options", [{"tolerance": 0.0}, {"tolerance": -1e-3}, {"max_steps": 0}])
+def test_adaptive_steps_without_room_are_refused_when_the_flow_is_built(options):
+    with pytest.raises(DataError, match=next(iter(options))):
+        CNF(2, solver="dopri5", **options)
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_velocity_without_hidden_layers_is_refused_and_not_replaced(field):
+    with pytest.raises(ValueError, match="hidden"):
+        CNF(2, field=field, hidden_dims=())
 
 
 @pytest.mark.parametrize("field", FIELDS)

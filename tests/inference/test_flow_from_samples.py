@@ -45,6 +45,13 @@ def test_normal_samples_give_their_normal_distribution():
     assert gap.mean() < 0.01
 
 
+def test_steps_may_be_asked_for_instead_of_passes():
+    draws = {"z": torch.randn(200, 2)}
+    first = flow_from_samples(draws, steps=1, lr=1e-2)
+    later = flow_from_samples(draws, steps=20, lr=1e-2)
+    assert not torch.equal(first.log_prob(draws), later.log_prob(draws))
+
+
 def test_prior_keeps_names_supports_and_moments():
     prior = flow_from_samples(draws_of(3000), supports=SUPPORTS, epochs=10)
     drawn, exact = prior.sample(20_000), draws_of(20_000)

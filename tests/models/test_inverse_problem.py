@@ -134,6 +134,14 @@ def test_observation_of_another_shape_is_refused():
         problem_of()(torch.zeros(4, 3))
 
 
+def test_starts_and_observations_that_make_no_sense_are_refused_before_any_step():
+    with pytest.raises(ShapeError, match=r"needs shape \(n, 2\)"):
+        map_estimate(problem_of(), torch.zeros(4, 3))
+    for wrong in ({"num_starts": 0}, {"steps": 0}, {"lr": -0.1}):
+        with pytest.raises(DataError, match=next(iter(wrong))):
+            map_estimate(problem_of(), torch.zeros(4, 2), **wrong)
+
+
 def test_operator_that_loses_the_batch_is_refused():
     problem = InverseProblem(GENERATORS["gan"](), lambda x: x.sum(), noise=0.1)
     with pytest.raises(ShapeError, match="batch dimensions"):

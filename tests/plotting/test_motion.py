@@ -6,6 +6,7 @@ import torch
 from torch.testing import assert_close
 
 from pyro_dgm import plotting
+from pyro_dgm.errors import ArgumentTypeError, ShapeError
 from pyro_dgm.flows import CNF, OTFlow, RealNVP
 from pyro_dgm.nets import ModuleVelocity
 
@@ -49,6 +50,33 @@ def test_a_part_of_the_way_ends_on_the_path(share):
     assert_close(y, t.path(x)[round(10 * share)], rtol=0, atol=1e-4)
     back, inverse = t.part(share).inverse_and_ladj(y)
     assert_close((back, inverse), (x, -ladj), rtol=0, atol=1e-3)
+
+
+def shift_by_context(t, x, context):
+    return (context + 0 * x) * 2 * t
+
+
+def test_the_context_decides_where_the_points_go():
+    flow = CNF(2, 2, field=lambda n, c: ModuleVelocity(shift_by_context, n, c)).eval()
+    context = torch.tensor([-1.0, 2.0])
+    quiver = plotting.vector_field(flow, 0.25, WINDOW, num=5, context=context).collections[0]
+    np.testing.assert_allclose((quiver.U[0], quiver.V[0]), (-0.5, 1.0))
+    (panel,) = plotting.density_over_time(flow, (1.0,), WINDOW, num=64, context=context).axes
+    values = np.asarray(panel.images[0].get_array())
+    first = -4 + 8 * (np.arange(64) + 0.5) / 64
+    assert (values.sum(0) * first).sum() / values.sum() == pytest.approx(-1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("draw", [plotting.vector_field, plotting.density_over_time])
+def test_flows_of_other_spaces_and_contexts_that_do_not_fit_are_refused(draw):
+    with pytest.raises(ShapeError, match=r"plane.*\(3,\)"):
+        draw(CNF(3))
+    with pytest.raises(ShapeError, match=r"context_dim=3.*none came"):
+        draw(CNF(2, 3))
+    with pytest.raises(ShapeError, match="one context"):
+        draw(CNF(2, 3), context=torch.zeros(4, 3))
+    with pytest.raises(ArgumentTypeError, match=r"transform.*path"):
+        plotting.paths(CNF(2))
 
 
 def test_flows_that_do_not_move_in_time_are_refused():
