@@ -11,6 +11,7 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
+from pyro_dgm.distributions.entries import without_missing
 from pyro_dgm.naming import NamedPyroModule
 from pyro_dgm.networks import call_network
 from pyro_dgm.plates import data_plate
@@ -90,7 +91,7 @@ class AmortizedGuide(NamedPyroModule):
 
         Where ``mask`` is false an entry is missing, and the encoder sees zero in its place.
         """
-        x = x if mask is None else x.where(mask, x.new_zeros(()))
+        x = without_missing(x, mask)
         with data_plate(len(x), size, index):
             return pyro.sample("z", self.posterior(x, context))
 

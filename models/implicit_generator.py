@@ -13,12 +13,12 @@ from pyro import poutine
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from pyro_dgm.distributions import StandardNormal
 from pyro_dgm.distributions.implicit_distribution import NO_DENSITY, ImplicitDistribution
 from pyro_dgm.distributions.likelihoods import Bernoulli
-from pyro_dgm.errors import ShapeError
+from pyro_dgm.errors import ArgumentTypeError, ShapeError
+from pyro_dgm.flows import Flow
 from pyro_dgm.models.generative_model import Capabilities, GenerativeModel, evaluating
-from pyro_dgm.models.vae import VAE
+from pyro_dgm.models.vae import VAE, latent_prior
 from pyro_dgm.naming import unregistered
 from pyro_dgm.networks import call_network
 from pyro_dgm.plates import data_plate
@@ -29,9 +29,9 @@ _NO_DENSITY = NO_DENSITY.format(what="an ImplicitGenerator")
 
 
 class ImplicitGenerator(GenerativeModel):
-    r"""Latent-variable model without a density: a standard normal ``z`` and a network's output ``x``.
+    r"""Latent-variable model without a density: ``z`` from a prior and a network's output ``x``.
 
-    .. math:: z \sim N(0, I_q), \qquad x = g(z)
+    .. math:: z \sim p(z), \qquad x = g(z)
 
     Sites: ``z`` of event shape ``(latent_dim,)`` and the deterministic ``x`` of event shape ``data_shape``,
     both in the plate ``data``. Since ``x`` cannot be observed, it is trained by
@@ -43,10 +43,13 @@ class ImplicitGenerator(GenerativeModel):
         latent_dim: Size ``q`` of the latent.
         data_shape: Shape of one row of data. By default read off one run of the generator, which a
             generator that needs a context cannot do.
+        prior: A module that gives p(z), as for a :class:`~pyro_dgm.models.VAE`: any flow, a mixture. One
+            with reparameterised draws, such as a flow, trains with the generator unless it is frozen; others
+            stay as they are. N(0, I) by default.
         name: Prefix of the parameters in Pyro's store; unique by default.
 
     Raises:
-        ShapeError: If the generator's rows do not have ``data_shape``.
+        ShapeError: If the generator's rows do not have ``data_shape``, or the prior another size.
 
     Reference:
         Goodfellow et al., Generative Adversarial Nets, NeurIPS 2014. https://arxiv.org/abs/1406.2661
@@ -63,26 +66,45 @@ class ImplicitGenerator(GenerativeModel):
         latent_dim: int,
         *,
         data_shape: Sequence[int] | None = None,
+        prior: nn.Module | None = None,
         name: str | None = None,
     ) -> None:
         super().__init__(name)
         if latent_dim < 1:
             raise ValueError(f"ImplicitGenerator needs latent_dim >= 1, but got latent_dim={latent_dim}.")
         self.generator, self.latent_dim = generator, latent_dim
+        self.learned_prior: nn.Module | None = prior
         like = next(generator.parameters(), torch.zeros(()))
         self.register_buffer("origin", like.detach().new_zeros(latent_dim), persistent=False)
         shape = self._read_shape() if data_shape is None else data_shape
         self.data_shape = torch.Size(shape)
 
     @classmethod
-    def from_vae(cls, vae: VAE, *, name: str | None = None) -> Self:
+    def from_vae(cls, vae: VAE, *, data_shape: Sequence[int] | None = None, name: str | None = None) -> Self:
         """Start a generator from a VAE: g(z) is the mean of its p(x | z), with a copy of its decoder.
+
+        The latents are those of the VAE: of its prior, a copy of which is frozen where it was learned.
 
         Args:
             vae: The trained VAE, which is left as it is.
+            data_shape: Shape of one row, which a conditional VAE has to be told; read off by default.
             name: Prefix of the parameters in Pyro's store; unique by default.
+
+        Raises:
+            ArgumentTypeError: If it is no VAE.
         """
-        return cls(_Mean(copy.deepcopy(vae.decoder), vae.likelihood), vae.latent_dim, name=name)
+        if not isinstance(vae, VAE):
+            raise ArgumentTypeError(
+                f"from_vae starts from a VAE, whose decoder it copies, but got a {type(vae).__name__}. Build "
+                "ImplicitGenerator(generator, latent_dim) from another network."
+            )
+        prior = copy.deepcopy(vae.learned_prior)
+        if isinstance(prior, Flow):
+            prior.freeze()
+        elif prior is not None:
+            prior.requires_grad_(False)
+        mean = _Mean(copy.deepcopy(vae.decoder), copy.deepcopy(vae.likelihood))
+        return cls(mean, vae.latent_dim, data_shape=data_shape, prior=prior, name=name)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -100,9 +122,9 @@ class ImplicitGenerator(GenerativeModel):
         last = type(parts[-1]) if parts else None
         return {nn.Sigmoid: (0.0, 1.0), nn.Tanh: (-1.0, 1.0)}.get(last)  # type: ignore[arg-type]
 
-    def prior(self) -> TorchDistribution:
+    def prior(self, context: Tensor | None = None) -> TorchDistribution:
         """Return p(z), of event shape ``(latent_dim,)``."""
-        return StandardNormal(self.origin)
+        return latent_prior("ImplicitGenerator", self.learned_prior, self.origin, context)
 
     def generate(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Return g(z), of shape ``(*batch, *data_shape)``, for latents ``(*batch, latent_dim)``."""
@@ -119,7 +141,7 @@ class ImplicitGenerator(GenerativeModel):
 
     def distribution(self, context: Tensor | None = None) -> ImplicitDistribution:
         """Return the distribution of ``x``, as a site to draw from in other models."""
-        base = self.prior() if context is None else self.prior().expand(context.shape[:-1])
+        base = self.prior(context) if context is None else self.prior(context).expand(context.shape[:-1])
         return ImplicitDistribution(base, lambda z: self.generate(z, context), self.data_shape)
 
     def forward(
@@ -139,13 +161,16 @@ class ImplicitGenerator(GenerativeModel):
         if x is not None:
             raise NotImplementedError(f"x cannot be observed here: {_NO_DENSITY}")
         with data_plate(num, size, index):
-            z = pyro.sample("z", self.prior())
+            z = pyro.sample("z", self.prior(context))
             g = self.generate(z, context)
             return pyro.deterministic("x", g, event_dim=len(self.data_shape))
 
     def draw(self, n: int, context: Tensor | None = None) -> Tensor:
         """Draw ``n`` rows with gradients, beside Pyro: the same rows as ``self(num=n)``, at less cost."""
-        return self.generate(self.prior().rsample(torch.Size([n])), context)
+        prior = self.prior(context)
+        if not prior.has_rsample:
+            return self.generate(prior.expand(torch.Size([n])).sample(), context)
+        return self.generate(prior.rsample(torch.Size([] if prior.batch_shape else [n])), context)
 
     def rsample(self, n: int, *, context: Tensor | None = None) -> Tensor:
         """Draw ``n`` rows with gradients, in the mode the generator is in: what training uses."""
@@ -192,5 +217,5 @@ class _Mean(nn.Module):
         super().__init__()
         self.decoder, self.likelihood = decoder, likelihood
 
-    def forward(self, z: Tensor) -> Tensor:
-        return self.likelihood(self.decoder(z)).mean
+    def forward(self, *given: Tensor) -> Tensor:
+        return self.likelihood(self.decoder(*given)).mean

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Size, Tensor
 
-from pyro_dgm.models.generative_model import evaluating, seeded
+from pyro_dgm.arguments import positive_int
+from pyro_dgm.distributions.entries import without_missing
+from pyro_dgm.models.generative_model import check_rows, evaluating, seeded
 from pyro_dgm.models.vae import VAE
 
 __all__ = ["impute"]
@@ -43,7 +43,10 @@ def impute(
         Rows of shape ``(num_draws, n, *event)``, equal to ``x`` where that is observed.
 
     Raises:
+        NotImplementedError: If the VAE was given no guide.
+        ArgumentTypeError: If the mask is no tensor of truth values.
         ShapeError: If the mask has another shape than the rows.
+        DataError: If an observed entry is not finite, or a count is not positive.
 
     Reference:
         Mattei and Frellsen, MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets, ICML
@@ -57,10 +60,14 @@ def impute(
         >>> impute(vae, x, x.isfinite(), num_draws=3).shape
         torch.Size([3, 1, 4])
     """
-    filled = x.where(mask, x.new_zeros(()))
-    guide: Any = vae.guide
+    num_draws, num_particles = (
+        positive_int("num_draws", num_draws),
+        positive_int("num_particles", num_particles),
+    )
+    check_rows("impute", x, vae.origin)
+    filled = without_missing(x, mask)
     with evaluating(vae), seeded(seed):
-        posterior = guide.posterior(filled, context)
+        posterior = vae.posterior(filled, context)
         z = posterior.sample(Size([num_particles]))
         log_joint = vae.prior(context).log_prob(z) + vae.log_likelihood(filled, z, context, mask)
         weights = (log_joint - posterior.log_prob(z)).softmax(0)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pyro_dgm.arguments import positive_int
 from pyro_dgm.distributions import FlowDistribution, StandardNormal
-from pyro_dgm.distributions.entries import observed_entries
+from pyro_dgm.distributions.entries import observed_entries, without_missing
 from pyro_dgm.distributions.likelihoods import Bernoulli, Likelihood
 from pyro_dgm.errors import DataError, PyroDGMError, ShapeError
 from pyro_dgm.models.generative_model import Capabilities, GenerativeModel, check_rows, evaluating
@@ -92,18 +92,9 @@ class VAE(GenerativeModel):
 
     def prior(self, context: Tensor | None = None) -> TorchDistribution:
         """Return p(z), of event shape ``(latent_dim,)``."""
-        learned = self.learned_prior
         if context is not None:
             self._check_context(context)
-        if learned is None:
-            return StandardNormal(self.origin)
-        prior: TorchDistribution = learned(context) if getattr(learned, "context_dim", 0) else learned()
-        if prior.event_shape != self.origin.shape:
-            raise ShapeError(
-                f"the prior has events of shape {tuple(prior.event_shape)}, but this VAE was built with "
-                f"latent_dim={self.latent_dim}: build both for one size."
-            )
-        return prior
+        return latent_prior("VAE", self.learned_prior, self.origin, context)
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> TorchDistribution:
         """Return p(x | z) for latents of shape ``(*batch, latent_dim)``."""
@@ -127,6 +118,7 @@ class VAE(GenerativeModel):
         ``x`` is false where an entry is missing; it then counts for nothing, whatever its value.
         """
         n = num if x is None else len(x)
+        x = x if x is None else without_missing(x, mask)
         with data_plate(n, size, index):
             z = pyro.sample("z", self.prior(context))
             p_x = self.decode(z, context)
@@ -141,6 +133,7 @@ class VAE(GenerativeModel):
 
         Of shape ``(*sample, n)``, in nats. Each row stands for itself: nothing is scaled.
         """
+        x = without_missing(x, mask)
         p_x = self._fitting(x, self.decode(z, context), mask)
         try:
             log_likelihood: Tensor = p_x.log_prob(x)
@@ -166,13 +159,21 @@ class VAE(GenerativeModel):
             "metrics.importance_log_likelihood, which says how far to trust it."
         )
 
-    def log_prob_bound(self, x: Tensor, num_particles: int = 1, context: Tensor | None = None) -> Tensor:
+    def log_prob_bound(
+        self,
+        x: Tensor,
+        num_particles: int = 1,
+        context: Tensor | None = None,
+        *,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         r"""A stochastic lower bound of log p(x): the importance-weighted bound of ``num_particles`` draws.
 
         .. math:: \log \frac{1}{K} \sum_k \frac{p(x, z_k)}{q(z_k | x)}, \qquad z_k \sim q(z | x)
 
         With one particle it estimates the ELBO. Its expectation is at most log p(x) and does not fall as K
-        grows. Returns one value per row, of shape ``(n,)``, in nats.
+        grows. With a ``mask``, false where an entry is missing, it bounds the density of the others. Returns
+        one value per row, of shape ``(n,)``, in nats.
 
         Raises:
             NotImplementedError: If the VAE was given no guide.
@@ -185,9 +186,9 @@ class VAE(GenerativeModel):
             none: Tensor = self.origin.new_zeros(0)
             return none
         with evaluating(self):
-            posterior = self._posterior(x, context)
+            posterior = self.posterior(x, context, mask)
             z = posterior.rsample(torch.Size([num_particles]))
-            log_joint = self.prior(context).log_prob(z) + self.log_likelihood(x, z, context)
+            log_joint = self.prior(context).log_prob(z) + self.log_likelihood(x, z, context, mask)
             log_weights: Tensor = log_joint - posterior.log_prob(z)
         return log_weights.logsumexp(0) - math.log(num_particles)
 
@@ -195,7 +196,7 @@ class VAE(GenerativeModel):
         """The mean of q(z | x) for each row, or of a flow its base mean's image: ``(n, latent_dim)``."""
         check_rows("a VAE", x, self.origin)
         with evaluating(self):
-            return posterior_centre(self._posterior(x, context))
+            return posterior_centre(self.posterior(x, context))
 
     def reconstruct(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The mean of p(x | z) at the mean of q(z | x), for each row: of the shape of ``x``."""
@@ -211,8 +212,18 @@ class VAE(GenerativeModel):
             )
         return self.guide
 
-    def _posterior(self, x: Tensor, context: Tensor | None) -> TorchDistribution:
-        guide = self._guide()
+    def posterior(
+        self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None
+    ) -> TorchDistribution:
+        """The guide's q(z | x) of each row, in the mode the networks are in: of batch shape ``(n,)``.
+
+        Where ``mask`` is false an entry is missing, and the encoder sees zero in its place.
+
+        Raises:
+            NotImplementedError: If the VAE was given no guide.
+            DataError: If a row leads to no posterior, since an observed entry is not finite.
+        """
+        guide, x = self._guide(), without_missing(x, mask)
         try:
             posterior: TorchDistribution = guide.posterior(x, context)
         except ValueError as error:
@@ -239,6 +250,25 @@ class VAE(GenerativeModel):
                 f"give the decoder the shape of the data."
             )
         return p_x if mask is None else observed_entries(p_x, mask)
+
+
+def latent_prior(
+    name: str, learned: nn.Module | None, origin: Tensor, context: Tensor | None
+) -> TorchDistribution:
+    """What a module gives for p(z), over latents of the shape of ``origin``; N(0, I) without one.
+
+    Raises:
+        ShapeError: If it is a distribution of latents of another size.
+    """
+    if learned is None:
+        return StandardNormal(origin)
+    prior: TorchDistribution = learned(context) if getattr(learned, "context_dim", 0) else learned()
+    if prior.event_shape != origin.shape:
+        raise ShapeError(
+            f"the prior has events of shape {tuple(prior.event_shape)}, but this {name} was built with "
+            f"latent_dim={len(origin)}: build both for one size."
+        )
+    return prior
 
 
 def posterior_centre(posterior: TorchDistribution) -> Tensor:

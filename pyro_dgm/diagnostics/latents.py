@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from pyro_dgm.distributions import StandardNormal, kl_by_dimension
-from pyro_dgm.errors import DataError
+from pyro_dgm.errors import ArgumentTypeError, DataError
 from pyro_dgm.metrics import Estimate, energy_distance, real_floor
 from pyro_dgm.models import VAE
 from pyro_dgm.models.generative_model import check_rows, evaluating, seeded
@@ -93,7 +92,6 @@ def latent_report(
     if not x.isfinite().all():
         row = int((~x.isfinite()).flatten(1).any(1).nonzero()[0])
         raise DataError(f"x is not finite in row {row}: {x[row].tolist()}.")
-    guide: Any = vae.guide
     distortion = rate = 0.0
     centres, divergences = [], []
     with evaluating(vae), seeded(seed):
@@ -101,7 +99,7 @@ def latent_report(
         for start in range(0, len(x), chunk):
             rows = x[start : start + chunk]
             given = None if context is None else context[start : start + chunk]
-            posterior, prior = guide.posterior(rows, given), vae.prior(given)
+            posterior, prior = vae.posterior(rows, given), vae.prior(given)
             with torch.enable_grad():  # a flow's own draw is then scored without inverting
                 z = posterior.rsample()
                 log_q = posterior.log_prob(z).detach()
@@ -126,9 +124,9 @@ def active_units(vae: VAE, x: Tensor, *, context: Tensor | None = None) -> int:
 @torch.no_grad()
 def posterior_draws(vae: VAE, x: Tensor, *, context: Tensor | None = None, seed: int | None = 0) -> Tensor:
     """Draw one latent from q(z | x) for each row: a sample of the aggregate posterior, ``(n, q)``."""
-    guide: Any = vae.guide
+    check_rows("posterior_draws", x, vae.origin)
     with evaluating(vae), seeded(seed):
-        z: Tensor = guide.posterior(x, context).sample()
+        z: Tensor = vae.posterior(x, context).sample()
     return z
 
 
@@ -156,9 +154,28 @@ def aggregate_posterior(
     return energy_distance(z, drawn[: len(x)], seed=seed, num_bootstrap=num_bootstrap, floor=floor)
 
 
-def rate_distortion(models: Sequence[VAE], x: Tensor, *, seed: int = 0) -> list[tuple[float, float]]:
-    """Rate and distortion of each VAE on the rows, by rising rate: the points of a curve, in nats per row."""
-    reports = [latent_report(vae, x, seed=seed) for vae in models]
+def rate_distortion(
+    models: Sequence[VAE], x: Tensor, *, context: Tensor | None = None, seed: int = 0
+) -> list[tuple[float, float]]:
+    """Rate and distortion of each VAE on the rows, by rising rate: the points of a curve, in nats per row.
+
+    :func:`~pyro_dgm.plotting.rate_distortion` draws them.
+
+    Args:
+        models: VAEs trained with several ``beta``.
+        x: The rows, of shape ``(n, *event)``; at least two.
+        context: What they are conditioned on, or None.
+        seed: Seed of the draws.
+
+    Raises:
+        ArgumentTypeError: If it is not a sequence of VAEs.
+    """
+    if not isinstance(models, Sequence) or not all(isinstance(vae, VAE) for vae in models):
+        raise ArgumentTypeError(
+            "rate_distortion needs a list of VAEs, one for each point of the curve, such as those trained "
+            f"with ELBO(vae, beta=beta), but got a {type(models).__name__}."
+        )
+    reports = [latent_report(vae, x, context=context, seed=seed) for vae in models]
     return sorted((report.rate, report.reconstruction) for report in reports)
 
 

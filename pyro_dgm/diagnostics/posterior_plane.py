@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from pyro_dgm.errors import ShapeError
 from pyro_dgm.models import VAE
-from pyro_dgm.models.generative_model import evaluating
+from pyro_dgm.models.generative_model import check_rows, evaluating
 
 __all__ = ["PosteriorPlane", "posterior_plane"]
 
@@ -43,7 +42,13 @@ class PosteriorPlane:
 
 @torch.no_grad()
 def posterior_plane(
-    vae: VAE, x: Tensor, *, extent: float = 5.5, points: int = 100, chunk: int = 2000
+    vae: VAE,
+    x: Tensor,
+    *,
+    context: Tensor | None = None,
+    extent: float = 5.5,
+    points: int = 100,
+    chunk: int = 2000,
 ) -> PosteriorPlane:
     r"""Compare q(z | x) with the true posterior of one row on a grid over the plane of latents.
 
@@ -57,12 +62,15 @@ def posterior_plane(
     Args:
         vae: A VAE with ``latent_dim=2`` and its guide.
         x: One row, of shape ``(*event)`` or ``(1, *event)``.
+        context: What a conditional VAE's row is conditioned on, of shape ``(C,)`` or ``(1, C)``.
         extent: The grid covers ``[-extent, extent]`` along both axes.
         points: Points along each axis.
         chunk: Points at which the decoder is evaluated at once.
 
     Raises:
         ShapeError: If the VAE has another number of latents, or there are several rows.
+        NotImplementedError: If the VAE was given no guide.
+        DataError: If the row is not finite.
 
     Reference:
         Ruthotto and Haber, An introduction to deep generative modeling, GAMM-Mitteilungen 2021 (the figure).
@@ -70,16 +78,17 @@ def posterior_plane(
     """
     if vae.latent_dim != 2:
         raise ShapeError(f"the plane is that of two latents, but this VAE has latent_dim={vae.latent_dim}.")
-    guide: Any = vae.guide
+    check_rows("posterior_plane", x, vae.origin)
+    given = None if context is None else context.reshape(1, -1)
     with evaluating(vae):
-        event = vae.decode(vae.origin.unsqueeze(0)).event_shape
+        event = vae.decode(vae.origin.unsqueeze(0), given).event_shape
         row = x if x.dim() > len(event) else x.unsqueeze(0)
         if row.shape != (1, *event):
             raise ShapeError(f"give one row of shape {tuple(event)}, but x has shape {tuple(x.shape)}.")
+        prior, posterior = vae.prior(given), vae.posterior(row, given)
         axis = torch.linspace(-extent, extent, points, dtype=row.dtype)
         z = torch.cartesian_prod(axis, axis).unsqueeze(1)
-        prior, posterior = vae.prior(), guide.posterior(row)
-        parts = [prior.log_prob(part) + vae.log_likelihood(row, part) for part in z.split(chunk)]
+        parts = [prior.log_prob(part) + vae.log_likelihood(row, part, given) for part in z.split(chunk)]
         log_joint = torch.cat(parts).squeeze(1).double()
         log_guide = torch.cat([posterior.log_prob(part) for part in z.split(chunk)]).squeeze(1).double()
     log_cell = 2 * math.log(2 * extent / (points - 1))

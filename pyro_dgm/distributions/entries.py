@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+import torch
 from pyro.distributions import Independent, TorchDistribution
 from torch import Tensor
 
-from pyro_dgm.errors import ShapeError
+from pyro_dgm.errors import ArgumentTypeError, ShapeError
 
-__all__ = ["EntrywiseMasked", "observed_entries"]
+__all__ = ["EntrywiseMasked", "observed_entries", "without_missing"]
 
 
 @runtime_checkable
@@ -56,3 +57,35 @@ def observed_entries(distribution: TorchDistribution, mask: Tensor) -> TorchDist
     entries = distribution.base_dist.mask(mask)
     left: TorchDistribution = entries.to_event(rank)
     return left
+
+
+def without_missing(x: Tensor, mask: Any) -> Tensor:
+    """Return the rows with zero in place of what is missing, so that whatever stood there has no effect.
+
+    Args:
+        x: Rows of shape ``(n, *event)``; where the mask is false any value, NaN too.
+        mask: Boolean, of the same shape: true where an entry is observed. None, and all are.
+
+    Raises:
+        ArgumentTypeError: If the mask is no tensor of truth values.
+        ShapeError: If it has another shape than the rows.
+
+    Example:
+        >>> x = torch.tensor([[1.0, torch.nan]])
+        >>> without_missing(x, x.isfinite())
+        tensor([[1., 0.]])
+    """
+    if mask is None:
+        return x
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        got = f"{mask.dtype}" if isinstance(mask, Tensor) else type(mask).__name__
+        raise ArgumentTypeError(
+            f"a mask is a tensor of truth values, true where an entry is observed, but this one is of {got}: "
+            "say mask.bool(), or x.isfinite()."
+        )
+    if mask.shape != x.shape:
+        raise ShapeError(
+            f"a mask needs one truth value for each entry of x, shape {tuple(x.shape)}, but has shape "
+            f"{tuple(mask.shape)}. Say mask.expand_as(x) if all rows miss the same entries."
+        )
+    return x.where(mask, x.new_zeros(()))

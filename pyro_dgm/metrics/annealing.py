@@ -6,26 +6,18 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Size, Tensor
 
-from pyro_dgm.errors import DataError
+from pyro_dgm.errors import ArgumentTypeError, DataError, PyroDGMError, ShapeError
 from pyro_dgm.metrics.likelihood import LikelihoodEstimate
 from pyro_dgm.metrics.tail_index import tail_index
-from pyro_dgm.models.generative_model import seeded
+from pyro_dgm.models.generative_model import check_rows, seeded
 
 __all__ = ["AnnealedEstimate", "annealed_log_likelihood"]
-
-
-class _Decoder(Protocol):
-    def prior(self) -> TorchDistribution:
-        """Return p(z)."""
-
-    def decode(self, z: Tensor) -> TorchDistribution:
-        """Return p(x | z)."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +39,10 @@ class AnnealedEstimate(LikelihoodEstimate):
 
 
 def annealed_log_likelihood(
-    model: _Decoder,
+    model: Any,
     x: Tensor,
     *,
+    context: Tensor | None = None,
     num_chains: int = 16,
     num_temperatures: int = 500,
     leapfrog_steps: int = 10,
@@ -69,36 +62,53 @@ def annealed_log_likelihood(
     them in evaluation mode.
 
     Args:
-        model: Anything with ``prior()`` and ``decode(z)``: a VAE, an autoencoder. A generator without a
-            density needs one first: give ``likelihood``.
+        model: Anything with ``prior()``, and with ``decode(z)`` that gives the distribution of x, as a VAE
+            has, or ``generate(z)`` that gives rows, as an
+            :class:`~pyro_dgm.models.ImplicitGenerator` has: to those give ``likelihood``.
         x: Rows of shape ``(n, *event)``.
+        context: What the rows are conditioned on, of shape ``(n, C)``, for a model that takes it.
         num_chains: Number of chains of each row.
         num_temperatures: Number of steps from the prior to the posterior; the estimate rises with it.
         leapfrog_steps: Leapfrog steps of each move.
         step_size: Length of the first ones.
-        likelihood: From the mean of ``decode(z)`` to the density of x instead of ``decode(z)`` itself, such
-            as ``lambda mean: Normal(mean, 0.1).to_event(3)``: the figure is then one about that noise.
+        likelihood: From ``generate(z)``, or from the mean of ``decode(z)``, to the density of x, such as
+            ``lambda mean: Normal(mean, 0.1).to_event(3)``: the figure is then one about that noise.
         seed: Seed of the chains, which then leaves the global random state as it was.
 
     Raises:
-        DataError: If a count is not positive.
+        ArgumentTypeError: If the model gives x no density, and no likelihood does.
+        ShapeError: If rows and the model's rows have different shapes.
+        DataError: If a count is not positive, or a row not finite.
 
     Reference:
         Neal, Annealed Importance Sampling, Statistics and Computing 11, 2001.
         https://arxiv.org/abs/physics/9803008
         Wu, Burda, Salakhutdinov and Grosse, On the Quantitative Analysis of Decoder-Based Generative Models,
         ICLR 2017. https://arxiv.org/abs/1611.04273
+
+    Example:
+        >>> import pyro.distributions as dist
+        >>> from pyro_dgm.models import ImplicitGenerator
+        >>> gan = ImplicitGenerator(torch.nn.Linear(2, 3), latent_dim=2)
+        >>> noisy = lambda mean: dist.Normal(mean, 0.5).to_event(1)
+        >>> found = annealed_log_likelihood(gan, torch.zeros(4, 3), likelihood=noisy, num_temperatures=9)
+        >>> found.noise
+        'Normal of scale 0.5'
     """
     if min(num_chains, num_temperatures, leapfrog_steps, len(x)) < 1:
         raise DataError("x, num_chains, num_temperatures and leapfrog_steps must not be empty or below 1.")
-    prior = model.prior()
-
-    def densities(z: Tensor) -> tuple[Tensor, Tensor]:
-        p_x = model.decode(z) if likelihood is None else likelihood(model.decode(z).mean)
-        return prior.log_prob(z), p_x.log_prob(x)
-
+    given = () if context is None else (context,)
+    observed = _observation(model, likelihood, given)
     with seeded(seed), torch.no_grad():
-        z = prior.sample(Size([num_chains, len(x)]))
+        prior = model.prior(*given)
+        # a prior that reads the context has one distribution for each row already
+        z = prior.sample(Size([num_chains] if prior.batch_shape else [num_chains, len(x)]))
+        check_rows("annealed_log_likelihood", x, z)
+        _check_rows(x, observed(z))
+
+        def densities(z: Tensor) -> tuple[Tensor, Tensor]:
+            return prior.log_prob(z), observed(z).log_prob(x)
+
         log_weight = torch.zeros(num_chains, len(x), dtype=torch.double)
         accepted = torch.zeros(len(x), dtype=z.dtype)
         step = torch.full((len(x),), step_size, dtype=z.dtype)
@@ -108,16 +118,53 @@ def annealed_log_likelihood(
             z, rate = _move(z, beta, densities, step, leapfrog_steps)
             accepted += rate / num_temperatures
             step = torch.where(rate > 0.65, 1.02 * step, 0.98 * step).clamp(1e-4, 2.0)
-        described = _noise(model, z, likelihood)
+        described = _noise(observed(z))
     log_sum = log_weight.logsumexp(0)
     ess = (2 * log_sum - (2 * log_weight).logsumexp(0)).exp().nan_to_num(0.0)
     log_prob = log_sum - math.log(num_chains)
     return AnnealedEstimate(log_prob, ess, num_chains, tail_index(log_weight), accepted, described)
 
 
-def _noise(model: _Decoder, z: Tensor, likelihood: Callable[[Tensor], TorchDistribution] | None) -> str:
+def _observation(
+    model: Any, likelihood: Callable[[Tensor], TorchDistribution] | None, given: tuple[Tensor, ...]
+) -> Callable[[Tensor], TorchDistribution]:
+    """How x is distributed given z."""
+    if likelihood is None and not hasattr(model, "decode"):
+        raise ArgumentTypeError(
+            f"{type(model).__name__} gives x no density given z. State one, which belongs beside the figure: "
+            "likelihood=lambda mean: dist.Normal(mean, 0.1).to_event(k), with k the rank of a row."
+        )
+    if likelihood is None:
+        return lambda z: model.decode(z, *given)
+    around = likelihood
+    if hasattr(model, "generate"):
+        return lambda z: around(model.generate(z, *given))
+    return lambda z: around(model.decode(z, *given).mean)
+
+
+def _check_rows(x: Tensor, p_x: TorchDistribution) -> None:
+    if x.shape[1:] != p_x.event_shape:
+        raise ShapeError(
+            f"the density of x given z has events of shape {tuple(p_x.event_shape)}, but x has rows of shape "
+            f"{tuple(x.shape[1:])}. Give rows that the model could have made, and to_event(k) all of their "
+            "dimensions."
+        )
+    if not x.isfinite().all():
+        row = int((~x.isfinite()).flatten(1).any(1).nonzero()[0])
+        raise DataError(f"x is not finite in row {row}, which has no density.")
+    try:
+        p_x.log_prob(x)
+    except ValueError as error:
+        if isinstance(error, PyroDGMError):
+            raise
+        raise DataError(
+            f"the rows are outside the support of the density of x given z, a {type(p_x).__name__}: rescale, "
+            "binarise or dequantise them, or give another likelihood=."
+        ) from error
+
+
+def _noise(p_x: TorchDistribution) -> str:
     """Describe the density of x given z, for the record."""
-    p_x = model.decode(z[:1]) if likelihood is None else likelihood(model.decode(z[:1]).mean)
     base: Any = getattr(p_x, "base_dist", p_x)
     scale = getattr(base, "scale", None)
     if scale is None:

@@ -14,6 +14,7 @@ from torch import Size, Tensor, nn
 
 from pyro_dgm.data.rows import as_rows
 from pyro_dgm.distributions import FlowDistribution
+from pyro_dgm.distributions.entries import without_missing
 from pyro_dgm.errors import DataError, ShapeError
 from pyro_dgm.models import VAE
 from pyro_dgm.models.generative_model import evaluating
@@ -29,6 +30,7 @@ def log_weights(
     num_samples: int,
     *,
     context: Tensor | None = None,
+    mask: Tensor | None = None,
     chunk: int = 1024,
     vectorize: bool = True,
 ) -> Tensor:
@@ -41,6 +43,7 @@ def log_weights(
         x: The rows, of shape ``(n, *event)``.
         num_samples: Number ``K`` of samples of each row.
         context: What the rows are conditioned on, of shape ``(n, C)``, or None.
+        mask: Of the shape of ``x``, false where an entry is missing; passed on to model and guide.
         chunk: Upper bound of rows times samples that are evaluated at once (all rows at least once).
         vectorize: Whether samples are drawn in parallel, along a new leftmost dimension, which networks must
             then accept. Otherwise one after the other.
@@ -52,28 +55,37 @@ def log_weights(
         DataError: If a row is not finite, a weight is NaN, a site is scaled or subsampled.
         ShapeError: If a site has not one log-density per row: only then does a row have a weight of its own.
     """
+    x = without_missing(x, mask)
     if x.is_floating_point():
         x = as_rows(x, event_shape=x.shape[1:], dtype=x.dtype, name="x")
     arguments = (x,) if context is None else (x, context)
+    keywords = {} if mask is None else {"mask": mask}
     at_once = max(1, chunk // len(x)) if vectorize else 1
     passes = []
     if isinstance(model, VAE) and is_direct(model, guide):
         with torch.no_grad(), evaluating(model), _held(guide):
-            return _finite(_of_vae(model, guide, arguments, num_samples, at_once))
+            return _finite(_of_vae(model, guide, arguments, mask, num_samples, at_once))
     with torch.no_grad(), _held(model), _held(guide):
         for done in range(0, num_samples, at_once):
             num = min(at_once, num_samples - done)
             # The plate over rows takes the dimension -1, the samples the next one.
             particles = pyro.plate("importance_samples", num, dim=-2) if vectorize else nullcontext()
             with poutine.block(), particles:
-                guide_trace = poutine.trace(guide).get_trace(*arguments)
+                guide_trace = poutine.trace(guide).get_trace(*arguments, **keywords)
                 replayed = poutine.replay(model, trace=guide_trace)
-                model_trace = poutine.trace(replayed).get_trace(*arguments)
+                model_trace = poutine.trace(replayed).get_trace(*arguments, **keywords)
             passes.append(_log_joint(model_trace, num, len(x)) - _log_joint(guide_trace, num, len(x)))
     return _finite(torch.cat(passes))
 
 
-def _of_vae(model: VAE, guide: Any, arguments: tuple[Tensor, ...], num_samples: int, at_once: int) -> Tensor:
+def _of_vae(
+    model: VAE,
+    guide: Any,
+    arguments: tuple[Tensor, ...],
+    mask: Tensor | None,
+    num_samples: int,
+    at_once: int,
+) -> Tensor:
     """The same for a VAE and its amortized guide, whose encoder is then called once."""
     x, context = arguments[0], arguments[1] if len(arguments) > 1 else None
     posterior, prior = guide.posterior(x, context), model.prior(context)
@@ -85,7 +97,7 @@ def _of_vae(model: VAE, guide: Any, arguments: tuple[Tensor, ...], num_samples: 
         else:
             z = posterior.sample(shape)
             log_q = posterior.log_prob(z)
-        passes.append(prior.log_prob(z).double() + model.log_likelihood(x, z, context) - log_q)
+        passes.append(prior.log_prob(z).double() + model.log_likelihood(x, z, context, mask) - log_q)
     return torch.cat(passes)
 
 

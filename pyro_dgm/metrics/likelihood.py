@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyro_dgm.distributions.entries import without_missing
 from pyro_dgm.errors import DataError
 from pyro_dgm.metrics.importance import log_weights
 from pyro_dgm.metrics.tail_index import tail_index
@@ -65,6 +66,7 @@ def importance_log_likelihood(
     num_samples: int,
     guide: Callable[..., Any] | None = None,
     context: Tensor | None = None,
+    mask: Tensor | None = None,
     chunk: int = 1024,
     seed: int | None = None,
 ) -> LikelihoodEstimate:
@@ -84,6 +86,8 @@ def importance_log_likelihood(
         num_samples: Number ``K`` of importance samples of each row.
         guide: The proposal; ``model.guide`` by default.
         context: What the rows are conditioned on, of shape ``(n, C)``, or None.
+        mask: Of the shape of ``x``, false where an entry is missing: the density is then that of the others.
+            Model and guide are given it, so both must take it, as those of a VAE do.
         chunk: Upper bound of rows times samples that are evaluated at once: it bounds the memory.
         seed: Seed of the samples, which then leaves the global random state as it was.
 
@@ -97,12 +101,16 @@ def importance_log_likelihood(
     Reference:
         Burda, Grosse and Salakhutdinov, Importance Weighted Autoencoders, ICLR 2016.
         https://arxiv.org/abs/1509.00519
+        Mattei and Frellsen, MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets, ICML
+        2019 (missing entries). https://arxiv.org/abs/1812.02633
     """
     guide = getattr(model, "guide", None) if guide is None else guide
     if guide is None:
         raise DataError("importance sampling needs a proposal: pass guide=, or give the model one.")
     if num_samples < 1 or chunk < 1:
         raise DataError(f"num_samples and chunk must be at least 1, but are {num_samples} and {chunk}.")
+    if mask is not None:
+        x = without_missing(x, mask)
     if len(x) == 0:
         raise DataError(f"x has no rows: its shape is {tuple(x.shape)}. Give at least one.")
     rows_at_once = max(1, chunk // num_samples)
@@ -111,7 +119,8 @@ def importance_log_likelihood(
         for start in range(0, len(x), rows_at_once):
             here = slice(start, start + rows_at_once)
             given = None if context is None else context[here]
-            weights = log_weights(model, guide, x[here], num_samples, context=given, chunk=chunk)
+            seen = None if mask is None else mask[here]
+            weights = log_weights(model, guide, x[here], num_samples, context=given, mask=seen, chunk=chunk)
             log_sum = weights.logsumexp(0)
             # Kish's (sum w)^2 / sum w^2; none at all where every weight is zero
             ess = (2 * log_sum - (2 * weights).logsumexp(0)).exp().nan_to_num(0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor, cat, nn
+from torch import Tensor, broadcast_shapes, cat, nn
 
 __all__ = ["AuxiliaryCritic", "ConditionalGenerator", "JointCritic", "ProjectionCritic"]
 
@@ -14,7 +14,8 @@ class ConditionalGenerator(nn.Module):
         network: Maps ``(*batch, latent_dim + context_dim)`` to rows.
 
     Shape:
-        Code ``(*batch, latent_dim)`` and context ``(*batch, context_dim)``, such as a class one-hot.
+        Code ``(*batch, latent_dim)`` and context ``(*batch, context_dim)``, such as a class one-hot; their
+        batch shapes broadcast.
 
     Reference:
         Mirza and Osindero, Conditional Generative Adversarial Nets, 2014. https://arxiv.org/abs/1411.1784
@@ -31,7 +32,11 @@ class ConditionalGenerator(nn.Module):
 
     def forward(self, z: Tensor, context: Tensor) -> Tensor:
         """Return the rows of codes ``z``, given the context."""
-        return self.network(cat((z, context.to(z)), dim=-1))  # type: ignore[no-any-return]
+        context = context.to(z)
+        if context.shape[:-1] != z.shape[:-1]:
+            batch = broadcast_shapes(z.shape[:-1], context.shape[:-1])
+            z, context = z.expand(*batch, -1), context.expand(*batch, -1)
+        return self.network(cat((z, context), dim=-1))  # type: ignore[no-any-return]
 
 
 class JointCritic(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -103,11 +103,11 @@ class Adversarial:
         self.critic_steps = critic_steps
         self.loss = adversarial_loss(loss)
         self.updates = updates_by_name(updates)
-        self.regularisers = tuple(regularisers)
-        for regulariser in regularisers:
+        self.regularisers = _regularisers(regularisers)
+        for regulariser in self.regularisers:
             regulariser.check(critic)
-        self.critic_loss: nn.Module = CriticLoss(critic, model, self.loss, regularisers)
-        self.generator_loss: nn.Module = GeneratorLoss(model, critic, self.loss, regularisers)
+        self.critic_loss: nn.Module = CriticLoss(critic, model, self.loss, self.regularisers)
+        self.generator_loss: nn.Module = GeneratorLoss(model, critic, self.loss, self.regularisers)
         given = (None, None) if optimizers is None else optimizers
         self.optimizers = (
             given[0] or self._adam(model, "model"),
@@ -240,6 +240,19 @@ def _reading(seen: dict[str, Any]) -> AdversarialLosses:
     terms, critic_gradient = seen["critic"]
     loss, gradient = seen.get("generator", (None, None))
     return AdversarialLosses.of(terms, None if loss is None else float(loss), critic_gradient, gradient)
+
+
+def _regularisers(given: Any) -> tuple[Regulariser, ...]:
+    if isinstance(given, Regulariser):
+        return (given,)
+    parts = tuple(given) if isinstance(given, Iterable) else (given,)
+    for part in parts:
+        if not isinstance(part, Regulariser):
+            raise ArgumentTypeError(
+                f"regularisers must be a list of objects such as GradientPenalty(10.0), but has {part!r} of "
+                f"type {type(part).__name__}."
+            )
+    return parts
 
 
 def _module(module: nn.Module, player: str) -> nn.Module:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from pyro_dgm.distributions.one_hot import check_one_hot
 from pyro_dgm.errors import DataError
 from pyro_dgm.objectives.regulariser import Penalty, Regulariser, Round
 
@@ -65,10 +66,10 @@ class AuxiliaryClassifier(Regulariser):
 
 def _labels(move: Round) -> Tensor:
     context = move.batch.context
-    if context is None or context.dim() != 2 or not bool((context.sum(-1) == 1).all()):
-        got = "none" if context is None else f"one of shape {tuple(context.shape)}"
+    if context is None:
         raise DataError(
-            f"AuxiliaryClassifier reads the classes off a one-hot context (n, classes), but got {got}. "
+            "AuxiliaryClassifier reads the classes off a one-hot context (n, classes), but got none. "
             "Pass data as (rows, torch.nn.functional.one_hot(labels).float())."
         )
+    check_one_hot("AuxiliaryClassifier", context)
     return context.argmax(-1)

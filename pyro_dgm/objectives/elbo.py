@@ -144,6 +144,10 @@ class ELBO(nn.Module):
                 return self._of_vae(self._bound, batch)
             if not self._plain:
                 raise TypeError("beta, warm_up, free_bits and kl cannot act inside a Pyro handler.")
+            if not torch.is_grad_enabled():  # some estimators refuse to be asked for a loss without gradients
+                value: float = self.estimator.loss(self.model, self.guide, *args, **kwargs)
+                dtype = batch.x.dtype if batch.x.is_floating_point() else torch.get_default_dtype()
+                return batch.x.new_tensor(value / rows, dtype=dtype)
             loss = self.estimator.differentiable_loss(self.model, self.guide, *args, **kwargs)
         return loss / rows  # type: ignore[no-any-return]
 

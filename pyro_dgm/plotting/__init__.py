@@ -4,7 +4,7 @@ No function touches ``pyplot`` or Matplotlib's global settings: figures need no 
 """
 
 from pyro_dgm.plotting.calibration import rank_ecdf, rank_histogram
-from pyro_dgm.plotting.curves import training_curve
+from pyro_dgm.plotting.curves import rate_distortion, training_curve
 from pyro_dgm.plotting.density import Window, density, density_grid
 from pyro_dgm.plotting.images import image_grid, reconstructions
 from pyro_dgm.plotting.motion import density_over_time, vector_field
@@ -28,6 +28,7 @@ __all__ = [
     "posterior_plane",
     "rank_ecdf",
     "rank_histogram",
+    "rate_distortion",
     "reconstructions",
     "samples",
     "styled",

@@ -13,7 +13,7 @@ from pyro_dgm.plotting.style import COLOURS, GREY, drawing
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["training_curve"]
+__all__ = ["rate_distortion", "training_curve"]
 
 
 def training_curve(
@@ -55,6 +55,43 @@ def training_curve(
             margin = 0.08 * (max(seen) - min(seen)) or 1.0
             ylim = (min(seen) - margin, max(seen) + margin)
         ax.set(xlabel="step", ylabel=ylabel, title=title or "", ylim=ylim)
+        ax.legend(loc="best")
+    return ax
+
+
+def rate_distortion(
+    points: Sequence[tuple[float, float]],
+    *,
+    labels: Sequence[str] | None = None,
+    title: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the rate-distortion curve of VAEs: what their latents cost against what is lost in decoding.
+
+    On a grey line rate and distortion add up to the best negative ELBO of all: every other point lies above.
+
+    Args:
+        points: Rate and distortion of each, in nats per row, as
+            :func:`pyro_dgm.diagnostics.rate_distortion` gives them.
+        labels: What each point is, such as its ``beta``.
+        title: Title of the picture.
+        ax: Axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+
+    Reference:
+        Alemi et al., Fixing a Broken ELBO, ICML 2018. https://arxiv.org/abs/1711.00464
+    """
+    rates, distortions = (np.asarray(values, dtype=float) for values in zip(*points, strict=True))
+    best = float((rates + distortions).min())
+    with drawing(ax, (4.8, 3.4)) as ax:
+        ax.plot(rates, distortions, "o-", color=COLOURS[0])
+        reach = np.array([rates.min(), rates.max()])
+        ax.plot(reach, best - reach, color=GREY, linestyle="--", linewidth=1.2, label=f"-ELBO {best:.4g}")
+        for text, rate, distortion in zip(labels or [], rates, distortions, strict=False):
+            ax.annotate(text, (rate, distortion), textcoords="offset points", xytext=(5, 4), fontsize=8)
+        ax.set(xlabel="rate (nats)", ylabel="distortion (nats)", title=title or "")
         ax.legend(loc="best")
     return ax
 

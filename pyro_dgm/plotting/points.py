@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pyro_dgm.models import VAE
+from pyro_dgm.models.generative_model import evaluating, seeded
 from pyro_dgm.plotting.density import Window
 from pyro_dgm.plotting.style import BLUE, COLOURS, as_points, drawing
 
@@ -63,10 +65,11 @@ def latent_image(
     """Draw where a model takes data: the histogram of the latents of ``x`` under circles of N(0, I).
 
     A flow that fits takes the data to the standard normal, whose density is drawn at one, two and three
-    standard deviations; colours run from zero to the peak of the normal, ``1 / 2 pi``.
+    standard deviations; colours run from zero to the peak of the normal, ``1 / 2 pi``. Of a VAE it is the
+    aggregate posterior, one draw of ``q(z | x)`` for each row: means would understate the spread.
 
     Args:
-        model: A model with ``encode``, or a function from data to latents.
+        model: A model with ``encode``, a VAE with its guide, or a function from data to latents.
         x: Rows of data, ``(n, ...)``; ten thousand and more make a smooth picture.
         reach: Half the side of the window, in standard deviations.
         num: Number of cells along each side.
@@ -77,7 +80,7 @@ def latent_image(
         The axes.
     """
     with torch.no_grad():
-        z = as_points(getattr(model, "encode", model)(x), "the latent")
+        z = as_points(_latents(model, x), "the latent")
     with drawing(ax) as ax:
         window = [[-reach, reach], [-reach, reach]]
         ax.hist2d(z[:, 0], z[:, 1], bins=num, range=window, density=True, vmin=0.0, vmax=1.3 / (2 * math.pi))
@@ -118,6 +121,16 @@ def latent_scatter(
         ax.set(xlabel="$z_1$", ylabel="$z_2$", title=title or "", aspect="equal")
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
     return ax
+
+
+def _latents(model: Any, x: Tensor) -> Tensor:
+    """Where the rows are in the latent space; of a VAE by draws from a fixed seed."""
+    if not isinstance(model, VAE):
+        z: Tensor = getattr(model, "encode", model)(x)
+        return z
+    with evaluating(model), seeded(0):
+        z = model.posterior(x).sample()
+    return z
 
 
 def _scatter_classes(ax: Axes, points: Any, labels: list[int]) -> None:

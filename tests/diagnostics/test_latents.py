@@ -18,7 +18,7 @@ from pyro_dgm.diagnostics import (
     rate_distortion,
 )
 from pyro_dgm.distributions.likelihoods import Gaussian
-from pyro_dgm.errors import DataError, ShapeError
+from pyro_dgm.errors import ArgumentTypeError, DataError, ShapeError
 from pyro_dgm.guides import AmortizedNormal
 from pyro_dgm.models import VAE
 from pyro_dgm.objectives import ELBO
@@ -109,6 +109,52 @@ def test_the_plane_finds_the_divergence_of_a_shifted_guide_in_closed_form():
     plane = posterior_plane(linear(0.2), x, points=200)
     precision = 1 + WEIGHTS.square().sum(0) / NOISE**2
     assert plane.divergence == pytest.approx((0.5 * 0.2**2 * precision.sum()).item(), rel=1e-4)
+
+
+class Given(nn.Module):
+    """The linear decoder or encoder of rows shifted by the context."""
+
+    def __init__(self, network, sign):
+        super().__init__()
+        self.network, self.sign = network, sign
+
+    def forward(self, x, context):
+        return self.network(x) + context if self.sign > 0 else self.network(x - context)
+
+
+def test_a_conditional_vae_has_the_plane_and_the_curve_of_the_shifted_rows():
+    guide = AmortizedNormal(Given(Encoder(0.2), -1), takes_context=True)
+    likelihood = Gaussian(scale=NOISE)
+    vae = VAE(Given(Decoder(), 1), 2, likelihood=likelihood, guide=guide, takes_context=True).double()
+    context = torch.randn(500, 3, generator=torch.Generator().manual_seed(1)).double()
+    plain, shifted = rows()[3], rows()[3] + context[3]
+    expected, found = posterior_plane(linear(0.2), plain), posterior_plane(vae, shifted, context=context[3])
+    assert_close((found.log_prob, found.divergence), (expected.log_prob, expected.divergence))
+    curve = rate_distortion([vae], rows() + context, context=context)
+    assert_close(torch.tensor(curve), torch.tensor(rate_distortion([linear(0.2)], rows())))
+
+
+def test_the_picture_of_the_curve_has_its_points_and_the_line_of_the_best_bound():
+    ax = plotting.rate_distortion([(1.0, 5.0), (2.0, 3.5), (4.0, 3.0)], labels=["4", "1", "0.1"])
+    curve, line = ax.lines
+    assert curve.get_xydata().tolist() == [[1.0, 5.0], [2.0, 3.5], [4.0, 3.0]]
+    assert_close(line.get_xydata().sum(1).tolist(), [5.5, 5.5])
+    assert [text.get_text() for text in ax.texts] == ["4", "1", "0.1"]
+
+
+def test_what_is_no_list_of_vaes_with_guides_is_refused():
+    with pytest.raises(ArgumentTypeError, match="list of VAEs"):
+        rate_distortion(linear(), rows())
+    unguided = VAE(Decoder(), 2, likelihood=Gaussian()).double()
+    for use in (
+        lambda: rate_distortion([unguided], rows()),
+        lambda: posterior_plane(unguided, rows()[0]),
+        lambda: posterior_draws(unguided, rows()),
+    ):
+        with pytest.raises(NotImplementedError, match="no guide"):
+            use()
+    with pytest.raises(DataError, match="row 0"):
+        posterior_plane(linear(), torch.tensor([1.0, torch.nan, 0.0]).double())
 
 
 def test_its_picture_has_the_first_latent_along_the_first_axis():

@@ -19,6 +19,7 @@ from pyro_dgm.distributions.likelihoods import (
     Table,
 )
 from pyro_dgm.errors import ShapeError
+from pyro_dgm.models import VAE
 
 LOGITS = torch.tensor([-40.0, -5.0, -0.11, -0.09, -1e-3, 0.0, 1e-6, 0.05, 0.3, 3.0, 40.0]).double()
 
@@ -138,6 +139,24 @@ def test_a_row_is_scored_as_one_event_and_its_draws_are_in_the_support(kind):
     assert x.dtype == torch.double
     assert p_x.log_prob(x).isfinite().all()
     assert p_x.mean.shape == (5, size)
+
+
+def test_draws_with_gradients_are_those_of_each_column_and_the_others_say_which_have_none():
+    numbers = Table([Gaussian(scale=0.3), StudentT(df=3.0), Gaussian(decoded=True)])
+    outputs = OUTPUTS[:, :4].clone().requires_grad_()
+    x = numbers.double()(outputs).rsample((4,))
+    assert x.shape == (4, 5, 3)
+    (gradient,) = torch.autograd.grad(x.sum(), outputs)
+    assert_close(gradient[:, :3], torch.full((5, 3), 4.0).double())  # the locations move every draw along
+    assert gradient[:, 3].abs().min() > 0  # the decoded scale
+    assert numbers(outputs).expand((6, 5)).rsample().shape == (6, 5, 3)
+    with pytest.raises(NotImplementedError, match=r"columns \[1\]"):
+        Table([Gaussian(), Bernoulli()]).double()(OUTPUTS[:, :2]).rsample()
+
+
+def test_a_vae_of_a_table_of_numbers_draws_rows():
+    vae = VAE(torch.nn.Linear(2, 3), 2, likelihood=Table([Gaussian(), Gaussian(decoded=True)]))
+    assert vae.sample(7).shape == (7, 2)
 
 
 def test_missing_entries_count_for_nothing_whatever_they_are(kind):

@@ -7,9 +7,10 @@ from torch import nn
 from torch.testing import assert_close
 
 from pyro_dgm.distributions.likelihoods import Gaussian
-from pyro_dgm.errors import DataError
+from pyro_dgm.errors import ArgumentTypeError, DataError, ShapeError
 from pyro_dgm.metrics import annealed_log_likelihood
-from pyro_dgm.models import VAE
+from pyro_dgm.models import VAE, ImplicitGenerator
+from pyro_dgm.nets import ConditionalGenerator
 
 WEIGHTS, NOISE = torch.tensor([[1.0, 0.5], [-0.5, 1.0], [0.3, 0.0]]).double(), 0.3
 ROWS = torch.tensor([[1.0, -1.0, 0.5], [0.0, 0.2, 0.1]]).double()
@@ -57,6 +58,51 @@ def test_the_noise_is_part_of_the_figure_and_can_be_given():
     )
     assert_close(given.log_prob, EXACT, atol=0.1, rtol=0)
     assert "Normal of scale 0.3" in str(given)
+
+
+def noisy(mean):
+    return dist.Normal(mean, NOISE).to_event(1)
+
+
+def test_a_generator_with_stated_noise_has_the_same_likelihood_as_the_vae_with_its_network():
+    gan = ImplicitGenerator(Decoder(), 2, data_shape=(3,)).double()
+    settings = {"num_chains": 8, "num_temperatures": 20, "seed": 0}
+    found = annealed_log_likelihood(gan, ROWS, likelihood=noisy, **settings)
+    assert_close(found.log_prob, annealed_log_likelihood(vae(), ROWS, **settings).log_prob)
+    assert "Normal of scale 0.3" in str(found)
+
+
+class Shifted(nn.Module):
+    def forward(self, z_and_context):
+        return z_and_context[..., :2] @ WEIGHTS.T + z_and_context[..., 2:]
+
+
+def test_each_row_is_annealed_given_its_own_context():
+    context = torch.tensor([[0.5, 0.0, -1.0], [0.0, 2.0, 0.3]]).double()
+    gan = ImplicitGenerator(ConditionalGenerator(Shifted()), 2, data_shape=(3,)).double()
+    found = annealed_log_likelihood(
+        gan, ROWS + context, context=context, likelihood=noisy, num_chains=64, num_temperatures=200, seed=0
+    )
+    assert_close(found.log_prob, EXACT, atol=0.1, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("x", "likelihood", "error", "match"),
+    [
+        (ROWS, None, ArgumentTypeError, "no density given z.*likelihood="),
+        (ROWS[:, :2], noisy, ShapeError, r"\(3,\).*\(2,\)"),
+        (ROWS * torch.tensor([1.0, torch.nan, 1.0]), noisy, DataError, "row 0"),
+        (ROWS.float(), noisy, DataError, "float32"),
+        (ROWS.numpy(), noisy, ArgumentTypeError, "as_rows"),
+        (ROWS, lambda mean: dist.Bernoulli(logits=mean).to_event(1), DataError, "outside the support"),
+    ],
+    ids=["no density", "other shape", "nan", "dtype", "array", "support"],
+)
+def test_what_has_no_density_is_refused(x, likelihood, error, match):
+    with pytest.raises(error, match=match):
+        annealed_log_likelihood(
+            ImplicitGenerator(Decoder(), 2, data_shape=(3,)).double(), x, likelihood=likelihood
+        )
 
 
 def test_counts_below_one_are_refused():

@@ -9,9 +9,13 @@ from pyro.infer import Predictive
 from torch import nn
 from torch.testing import assert_close
 
-from pyro_dgm.errors import ShapeError
+from pyro_dgm.distributions import NormalMixture
+from pyro_dgm.distributions.likelihoods import Gaussian
+from pyro_dgm.errors import ArgumentTypeError, ShapeError
+from pyro_dgm.flows import MAF
 from pyro_dgm.models import VAE, ImplicitGenerator
-from pyro_dgm.nets import MLP, ConvDecoder
+from pyro_dgm.nets import MLP, ConditionalGenerator, ConvDecoder, MLPDecoder
+from pyro_dgm.objectives import Adversarial
 
 
 def gan(norm="batch"):
@@ -133,6 +137,71 @@ def test_a_generator_from_a_vae_draws_its_means_and_shares_no_weights():
     with torch.no_grad():
         model.generator.decoder.linear.weight.zero_()
     assert vae.decoder.linear.weight.abs().min() > 0
+
+
+@pytest.mark.parametrize("learned", ["flow", "mixture"])
+def test_a_generator_from_a_vae_draws_latents_from_the_prior_that_the_vae_learned(learned):
+    prior = MAF(2, num_layers=1, hidden_dims=(8,)) if learned == "flow" else NormalMixture(2, 3)
+    with torch.no_grad():
+        for p in prior.parameters():
+            p.add_(0.5 * torch.randn_like(p))
+    vae = VAE(nn.Identity(), 2, likelihood=Gaussian(), prior=prior)
+    model = ImplicitGenerator.from_vae(vae)
+    z = torch.randn(5, 2)
+    assert_close(model.prior().log_prob(z), vae.prior().log_prob(z))
+    x, theirs = model.sample(4000, seed=0), vae.prior().sample((4000,))
+    assert ((x.mean(0) - theirs.mean(0)).abs() < 5 * theirs.std(0) / 2000**0.5).all()
+    assert not any(p.requires_grad for p in model.parameters())  # the prior's own; the decoder has none
+    assert all(p.requires_grad for p in prior.parameters())
+    torch.manual_seed(1)
+    drawn = model.draw(7)
+    torch.manual_seed(1)
+    assert_close(model(num=7), drawn)
+
+
+def test_a_prior_trains_with_the_generator_unless_it_is_frozen():
+    x = torch.randn(16, 2)
+    for frozen in (False, True):
+        prior = MAF(2, num_layers=1, hidden_dims=(8,))
+        model = ImplicitGenerator(nn.Linear(2, 2), 2, prior=prior.freeze() if frozen else prior)
+        critic = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1), nn.Flatten(0))
+        before = [p.clone() for p in prior.parameters()]
+        game = Adversarial(model, critic)
+        for _ in range(3):
+            game.step(x)
+        moved = any(not torch.equal(p, old) for p, old in zip(prior.parameters(), before, strict=True))
+        assert moved != frozen
+
+
+def test_a_prior_that_reads_the_context_gives_each_row_its_own_latent():
+    prior = MAF(1, 1, num_layers=1, hidden_dims=(8,))
+    with torch.no_grad():
+        for p in prior.parameters():
+            p.add_(torch.randn_like(p))
+    model = ImplicitGenerator(ConditionalGenerator(FirstEntry()), 1, data_shape=(1,), prior=prior)
+    context = torch.tensor([[-2.0], [3.0]]).repeat_interleave(3000, 0)
+    x = model.sample(6000, context=context, seed=0).view(2, 3000)
+    theirs = prior(context[[0, 3000]]).sample((3000,)).squeeze(-1).T
+    assert ((x.mean(1) - theirs.mean(1)).abs() < 5 * theirs.std(1) / 1500**0.5).all()
+
+
+class FirstEntry(nn.Module):
+    def forward(self, x):
+        return x[..., :1]
+
+
+def test_a_conditional_vae_gives_a_conditional_generator_when_told_the_shape():
+    vae = VAE(MLPDecoder(2, (4,), (8,), context_dim=3), 2, takes_context=True)
+    model = ImplicitGenerator.from_vae(vae, data_shape=(4,))
+    z, context = torch.randn(5, 2), torch.randn(5, 3)
+    assert_close(model.generate(z, context), vae.decoder(z, context).sigmoid())
+
+
+def test_what_is_no_vae_and_a_prior_of_another_size_are_errors():
+    with pytest.raises(ArgumentTypeError, match="from_vae starts from a VAE"):
+        ImplicitGenerator.from_vae(gan())
+    with pytest.raises(ShapeError, match=r"\(3,\).*ImplicitGenerator.*latent_dim=2"):
+        ImplicitGenerator(nn.Linear(2, 2), 2, prior=NormalMixture(3)).sample(2)
 
 
 @pytest.mark.parametrize(

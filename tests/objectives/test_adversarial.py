@@ -13,7 +13,7 @@ from torch.distributions import constraints
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.testing import assert_close
 
-from pyro_dgm.errors import DataError, ShapeError, TrainingDiverged, UnknownNameError
+from pyro_dgm.errors import ArgumentTypeError, DataError, ShapeError, TrainingDiverged, UnknownNameError
 from pyro_dgm.models import ImplicitGenerator
 from pyro_dgm.nets import MLP
 from pyro_dgm.objectives import Adversarial, Batch, GradientPenalty
@@ -292,3 +292,5 @@ def test_unknown_losses_and_counts_are_errors():
         Adversarial(generator(), critic(), loss="nonsaturating")
     with pytest.raises(ValueError, match="at least 1"):
         Adversarial(generator(), critic(), critic_steps=0)
+    with pytest.raises(ArgumentTypeError, match=r"list of objects such as GradientPenalty.*'gp'"):
+        Adversarial(generator(), critic(), regularisers=["gp"])

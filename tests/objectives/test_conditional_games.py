@@ -93,6 +93,14 @@ def test_labels_that_are_missing_or_a_critic_that_cannot_classify_are_errors():
     game = Adversarial(model, AuxiliaryCritic(features(), 32, 3), regularisers=[AuxiliaryClassifier()])
     with pytest.raises(DataError, match="one-hot"):
         game.step(Batch(torch.randn(4, 2), torch.rand(4, 3)))
+    with pytest.raises(DataError, match="one-hot"):  # shares that sum to one are no classes
+        game.step(Batch(torch.randn(4, 2), torch.full((4, 3), 1 / 3)))
+    with pytest.raises(DataError, match="got none"):
+        Adversarial(
+            ImplicitGenerator(nn.Linear(2, 2), 2),
+            AuxiliaryCritic(features(), 32, 3),
+            regularisers=AuxiliaryClassifier(),
+        ).step(torch.randn(4, 2))
 
 
 class NoisyGrowth(pyro.nn.PyroModule):

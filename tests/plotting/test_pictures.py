@@ -11,11 +11,13 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pyro import distributions as dist
+from torch.testing import assert_close
 
 from pyro_dgm import plotting
 from pyro_dgm.errors import ShapeError
 from pyro_dgm.flows import RealNVP
-from pyro_dgm.models import NormalizingFlow
+from pyro_dgm.guides import AmortizedNormal
+from pyro_dgm.models import VAE, NormalizingFlow
 
 WINDOW = ((-2.0, 2.0), (-1.0, 1.0))
 HERE = dist.Normal(torch.tensor([1.0, 0.0]), torch.tensor([0.1, 0.1])).to_event(1)
@@ -104,6 +106,22 @@ def test_latent_image_puts_latents_at_their_place():
     ax = plotting.latent_image(lambda x: x, z, reach=3.0, num=6)
     counts = np.asarray(ax.collections[0].get_array()).reshape(6, 6)  # rows upwards
     assert np.unravel_index(counts.argmax(), counts.shape) == (2, 5)
+
+
+class Prior(torch.nn.Module):
+    """An encoder that has learned nothing: the posterior of every row is the prior."""
+
+    def forward(self, x):
+        return torch.zeros(len(x), 2), torch.zeros(len(x), 2)
+
+
+def test_latent_image_of_a_vae_shows_draws_of_the_posterior_and_not_their_means():
+    vae = VAE(torch.nn.Linear(2, 3), 2, guide=AmortizedNormal(Prior()))
+    ax = plotting.latent_image(vae, torch.zeros(20_000, 3), num=14, reach=3.5)
+    shown = torch.as_tensor(np.asarray(ax.collections[0].get_array()).reshape(14, 14)).double()
+    middle = torch.linspace(-3.25, 3.25, 14).double()
+    normal = torch.exp(-0.5 * (middle[:, None] ** 2 + middle**2)) / (2 * torch.pi)
+    assert_close(shown, normal, atol=0.02, rtol=0)
 
 
 def test_first_image_of_a_grid_is_at_the_top_left():

@@ -65,6 +65,17 @@ class IndependentColumns(TorchDistribution):
         with torch.no_grad():
             return torch.stack([column.sample(Size(sample_shape)) for column in self.columns], -1)
 
+    def rsample(self, sample_shape: Shape = ()) -> Tensor:
+        """Draw rows with gradients.
+
+        Raises:
+            NotImplementedError: If a column has none, such as one of classes.
+        """
+        if not self.has_rsample:
+            without = [i for i, column in enumerate(self.columns) if not column.has_rsample]
+            raise NotImplementedError(f"draws of columns {without} have no gradients: use sample().")
+        return torch.stack([column.rsample(Size(sample_shape)) for column in self.columns], -1)
+
 
 class Table(nn.Module):
     """Independent columns of different kinds, given the latent: numbers, counts of classes, yes or no.
