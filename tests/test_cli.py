@@ -191,6 +191,23 @@ def test_audit_of_a_flow_prints_its_verdict(flow_run, capsys):
     assert "This flow is a density" in shown
 
 
+@pytest.mark.slow
+def test_audit_of_a_continuous_flow_notes_that_training_saw_another_likelihood(tmp_path, capsys):
+    options = recipes.get("ot-flow").chosen({"nt_train": 1})
+    config = {"recipe": "ot-flow", "event_shape": [2], "options": options, "data": {"name": "moons"}}
+    torch.manual_seed(0)
+    model = recipes.build_model(config)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.3 * torch.randn_like(p))  # fresh weights move nothing: one step does for them
+    recipes.Run(recipes.get("ot-flow"), model, config).save(tmp_path / "run")
+    main(["audit", str(tmp_path / "run")])
+    shown = capsys.readouterr().out
+    assert "J_ML at nt = 16" in shown
+    assert "steps from which that holds" in shown
+    assert "note: with nt = 1 as in training J_ML is" in shown
+
+
 @pytest.mark.parametrize(("name", "figure"), [("vae", "-ELBO"), ("wgan-gp", "energy distance")])
 def test_audit_of_other_models_prints_what_they_can_give(image_runs, name, figure, capsys):
     assert main(["audit", str(image_runs / name)]) in (0, 1)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pyro_dgm.errors import DataError
+from pyro_dgm.errors import DataError, SolverFailed
 from pyro_dgm.models.generative_model import evaluating
 from pyro_dgm.training.budget import positive_int
 from pyro_dgm.training.callbacks import Callback, FitState
@@ -25,7 +26,8 @@ class StepControl(Callback):
 
     over some rows is looked at every so often: beyond the limit, the number n is doubled; far below it, where
     half of it would do too, halved. A fresh flow is the identity, which one step follows, so that training
-    begins at a fraction of its later cost. ``nt_eval`` is raised along where it has to be.
+    begins at a fraction of its later cost; one that has trained before, by flow matching say, begins with as
+    many as it needs. ``nt_eval`` is raised along where it has to be.
 
     Args:
         flow: A flow with ``nt_train`` and ``nt_eval``, or a model that holds one as ``model.flow``.
@@ -33,11 +35,12 @@ class StepControl(Callback):
         context: Their contexts ``(n, C)`` for a conditional flow.
         limit: The largest change of J_ML, in nats.
         every: Number of updates between two looks; the cost of a look is near that of one update.
-        least: Smallest number of steps, and the one to begin with.
+        least: Smallest number of steps.
         most: Largest number of steps.
 
     Attributes:
-        record: For each look the update, the number of steps from there on, and the change.
+        record: For each look the update, the number of steps from there on, and the change. Of the looks
+            before the first update those that raised the number.
 
     Raises:
         TypeError: If the flow takes no number of steps.
@@ -80,8 +83,14 @@ class StepControl(Callback):
         self.record: list[tuple[int, int, float]] = []
 
     def on_start(self, state: FitState) -> None:
-        """Begin with the smallest number."""
+        """Begin with the smallest number that keeps the limit: few steps would undo a warm start."""
         self._set(self.least)
+        while (num := self.flow.nt_train) < self.most:
+            change = self.j_ml(2 * num) - self.j_ml(num)
+            if abs(change) <= self.limit:
+                break
+            self._set(min(2 * num, self.most))
+            self.record.append((state.step, self.flow.nt_train, change))
 
     def on_step(self, state: FitState) -> None:
         """Look, and set the number of steps."""
@@ -103,6 +112,8 @@ class StepControl(Callback):
             with evaluating(self.flow):
                 self.flow.nt_eval = num_steps
                 return float(-self.flow(self.context).log_prob(self.rows).double().mean())
+        except SolverFailed:  # so few steps that a row runs off
+            return math.nan
         finally:
             self.flow.nt_eval = before
 

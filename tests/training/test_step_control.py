@@ -54,6 +54,24 @@ def test_it_takes_the_smallest_power_of_two_that_keeps_the_limit():
     assert flow.nt_train == 1
 
 
+def test_a_flow_that_has_trained_begins_with_as_many_steps_as_it_needs():
+    flow, _ = flow_at_rate(-3.0)
+    control = StepControl(flow, torch.linspace(-0.3, 0.3, 64).unsqueeze(1), limit=1e-3)
+    control.on_start(FitState(None, History()))
+    begun = flow.nt_train
+    assert begun > 1
+    assert abs(control.j_ml(2 * begun) - control.j_ml(begun)) <= 1e-3
+    assert abs(control.j_ml(begun) - control.j_ml(begun // 2)) > 1e-3
+    assert [num for _, num, _ in control.record] == [2**k for k in range(1, len(control.record) + 1)]
+
+
+def test_steps_so_few_that_a_row_runs_off_are_too_few():
+    flow, _ = flow_at_rate(-3e10)
+    control = StepControl(flow, torch.ones(8, 1), most=8)
+    control.on_start(FitState(None, History()))
+    assert flow.nt_train == 8
+
+
 def test_evaluation_keeps_at_least_the_steps_of_training_up_to_the_most():
     flow, _ = flow_at_rate(-30.0)
     control, state = StepControl(flow, torch.ones(8, 1), most=24), FitState(None, History())
