@@ -64,6 +64,8 @@ BAD = {
     ),
     "needless root": (["train", "vae", "--data-root", "."], "digits needs no files"),
     "needless download": (["train", "real-nvp", "--download"], "moons needs no files"),
+    "no pixels": (["train", "real-nvp", "--binarize", "fixed"], "moons has no pixels to make binary"),
+    "unknown binarization": (["train", "dcgan", "--binarize", "treshold"], "did you mean 'threshold'?"),
     "no steps": (["train", "vae", "--steps", "0"], "'--steps'"),
     "no number": (["train", "vae", "--steps", "many"], "'--steps'"),
     "no time": (["train", "vae", "--seconds", "-3"], "--seconds must be a positive number, but is -3"),

@@ -8,7 +8,7 @@
 # distribution to the moons; the negative log-likelihood at 1, 2, 4, ... steps, which settles; the length of
 # the paths over that of their chords.
 #
-# **How long.** Some minutes on one core; well under one with `PYRO_DGM_FAST=1`.
+# **How long.** About half a minute on one core; ten seconds with `PYRO_DGM_FAST=1`.
 
 # %%
 import os

@@ -85,6 +85,14 @@ def train(
     download: Annotated[
         bool, typer.Option("--download", help="Fetch missing files into --data-root.")
     ] = False,
+    binarize: Annotated[
+        str | None,
+        typer.Option(
+            "--binarize",
+            metavar="KIND",
+            help="Make images binary: threshold, fixed or dynamic. Only runs on the same pixels compare.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Folder to save to.  [default: runs/MODEL-DATA]"),
@@ -121,6 +129,7 @@ def train(
         data,
         data_root=data_root,
         download=download,
+        binarize=binarize,
         out=out,
         steps=steps,
         seconds=seconds,

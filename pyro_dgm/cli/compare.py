@@ -32,6 +32,7 @@ def run_compare(folders: Sequence[Path], *, data_root: Path | None, out: Path, n
         raise DataError(
             "the runs were trained on different data, and nothing of them can be compared: "
             + "; ".join(sorted({str(source) for source in sources}))
+            + ". Train them again with the same --data and --binarize."
         )
     files: dict[str, Any] = {} if data_root is None else {"root": str(data_root)}
     data = recipes.load_data(loaded[0].config, **files)

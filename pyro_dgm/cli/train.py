@@ -21,6 +21,7 @@ def run_train(
     *,
     data_root: Path | None,
     download: bool,
+    binarize: str | None,
     out: Path | None,
     steps: int | None,
     seconds: float | None,
@@ -37,6 +38,8 @@ def run_train(
     folder = _folder(out or Path("runs") / f"{model}-{name}", force)
     if data_root is not None or download:
         options |= _files(name, data_root)
+    if binarize is not None:
+        options |= _pixels(name, binarize)
     rows = data_sets.load(name, **options, **({"download": True} if download else {}))
     check_writable(folder)
     checkpoints = Checkpoints(folder / "checkpoints")
@@ -74,6 +77,13 @@ def _files(name: str, data_root: Path | None) -> dict[str, Any]:
             "mnist and fashion-mnist."
         )
     return {} if data_root is None else {"root": str(data_root.expanduser().absolute())}
+
+
+def _pixels(name: str, binarize: str) -> dict[str, Any]:
+    """The option of a data set of images that makes them binary."""
+    if "binarize" not in inspect.signature(getattr(data_sets, name.replace("-", "_"), _no_files)).parameters:
+        raise DataError(f"the data set {name} has no pixels to make binary: leave out --binarize.")
+    return {"binarize": binarize}
 
 
 def _no_files() -> None:

@@ -90,6 +90,18 @@ def test_nothing_to_compare_is_said():
         compare({}, two_moons())
 
 
+def test_command_compares_a_vae_and_a_gan_on_the_same_pixels_only(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shared = ["--steps", "2", "--quiet"]
+    assert main(["train", "vae", *shared, "--out", "vae"]) == 0
+    assert main(["train", "dcgan", *shared, "--out", "grey"]) == 0
+    assert main(["train", "dcgan", *shared, "--binarize", "threshold", "--out", "binary"]) == 0
+    assert main(["compare", "vae", "grey", "--num", "60"]) == 2
+    assert "the same --data and --binarize" in capsys.readouterr().err
+    assert main(["compare", "vae", "binary", "--num", "60", "--out", "page"]) in (0, 1)  # a limit may break
+    assert "dcgan" not in capsys.readouterr().err
+
+
 def test_command_compares_saved_runs_and_counts_damaged_ones(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["train", "real-nvp", "--steps", "3", "--quiet", "--out", "a"]) == 0
