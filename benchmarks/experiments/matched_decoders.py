@@ -32,7 +32,7 @@ from pyro_dgm.errors import PyroDGMError
 from pyro_dgm.report import compare
 
 SCALES: dict[str, dict[str, Any]] = {
-    "small": {"updates": 500, "temperatures": 50, "latents": (8,), "seeds": 1, "num": 1000},
+    "small": {"updates": 500, "temperatures": 50, "latents": (8,), "seeds": 1, "num": 500},
     "full": {"updates": 50_000, "temperatures": 1000, "latents": (2, 8, 16, 32), "seeds": 3, "num": 5000},
 }
 QUANTITIES = (
