@@ -2,7 +2,7 @@
 
 Each run is recorded as it ends; runs for other posteriors, guides or seeds are added to those on record.
 
-python -m benchmarks.posteriors --seconds 10 --seeds 0 1 2
+python -m benchmarks.posteriors --seconds 8 --seeds 0 1 2
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def train_and_assess(options: argparse.Namespace, name: str, seed: int) -> Itera
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--nuts", type=int, default=2500, help="samples of the long NUTS runs; 0 for none")
     parser.add_argument("--only", nargs="+", default=list(POSTERIORS), choices=list(POSTERIORS))
