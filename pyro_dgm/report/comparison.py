@@ -113,7 +113,7 @@ def compare(
         raise DataError(f"compare needs at least one model and num of at least 50, got {len(models)}, {num}.")
     result = Comparison(data.name, names=list(models))
     rule = Yardstick.of(data, num, seed)
-    result.pictures += _pictures(rule.test, f"test rows of {data.name}", "Real rows")
+    result.pictures += _pictures(rule.test, "test rows", f"Test rows of {data.name}")
     for name, entry in models.items():
         if isinstance(entry, Exception):
             result.failed[name] = f"{type(entry).__name__}: {entry}"
@@ -144,7 +144,7 @@ def _measure(
     lists = (result.likelihoods, result.samples, result.costs, result.sanity)
     for target, rows in zip(lists, found, strict=True):
         target += rows
-    result.pictures += _pictures(samples, name, "Samples, not chosen,")
+    result.pictures += _pictures(samples, name, f"Samples, not chosen, of {name}")
     if isinstance(entry, Trial):
         result.costs += _training_costs(name, rule.data.name, entry.history)
         result.pictures.append(_curve(name, entry.history))
@@ -155,13 +155,13 @@ def _training_costs(name: str, data: str, history: History) -> list[Measurement]
     return [Measurement(name, data, what, value, unit, "none: a cost", "") for what, value, unit in known]
 
 
-def _pictures(x: torch.Tensor, title: str, what: str) -> list[Picture]:
+def _pictures(x: torch.Tensor, title: str, caption: str) -> list[Picture]:
     if x.dim() == 4:
-        return [Picture.of(plotting.image_grid(x[:64], title=title), f"{what} of {title}.")]
+        return [Picture.of(plotting.image_grid(x[:64], title=title), f"{caption}.")]
     plane = x.flatten(1)[:, :2]
     if plane.shape[1] < 2:
         return []
-    return [Picture.of(plotting.samples(plane, title=title), f"{what} of {title}; the first two entries.")]
+    return [Picture.of(plotting.samples(plane, title=title), f"{caption}; the first two entries.")]
 
 
 def _curve(name: str, history: History) -> Picture:
