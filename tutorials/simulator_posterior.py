@@ -9,7 +9,7 @@
 # uniform: they are, and they are not when the posterior is made too narrow on purpose. The posterior of
 # one outbreak beside the truth, and simulations from it beside the data.
 #
-# **How long.** About two minutes on one core; twenty seconds with `PYRO_DGM_FAST=1`.
+# **How long.** About fifty seconds on one core; twenty with `PYRO_DGM_FAST=1`.
 
 # %%
 import os

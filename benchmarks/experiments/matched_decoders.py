@@ -142,7 +142,7 @@ def one_seed(
     models |= competitors(grey, q, seed)
     found = compare({k: as_means(v) for k, v in models.items()}, grey, num=num, num_particles=100, seed=seed)
     found.write(folder)
-    picture(models, test).savefig(options.out / "matched_decoders.png", dpi=70)
+    picture(models, test).savefig(options.out / "matched_decoders.png", dpi=70, bbox_inches="tight")
     cells: dict[tuple[str, str], str] = {(m.model, m.quantity): m.text for m in found.measurements}
     cells |= likelihoods(start, binary)
     floors = {m.quantity: m.limit for m in found.samples}
