@@ -157,7 +157,7 @@ def one_seed(
         cells[name, "updates"] = str(updates) if name in seconds else ""
         cells[name, "CPU s"] = f"{seconds[name]:.0f}" if name in seconds else ""
     names = list(models)
-    table = [f"### q = {q}, seed {seed}", "", "| quantity | " + " | ".join(names) + " | floor or limit |"]
+    table = [f"## q = {q}, seed {seed}", "", "| quantity | " + " | ".join(names) + " | floor or limit |"]
     table.append("|" + "---|" * (len(names) + 2))
     for quantity in QUANTITIES:
         row = [quantity, *(cells.get((name, quantity), "") for name in names), floors.get(quantity, "")]
