@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -254,7 +255,13 @@ def test_ctrl_c_ends_a_tour_in_another_process(tmp_path):
     command = [sys.executable, "-u", "-m", "pyro_dgm", "tour", "--quick", "--out", "tour"]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+        # a shell's background job ignores Ctrl-C, and so would all that it starts
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  no threads here
     ) as tour:
         for line in tour.stdout:
             if line.startswith("[3/5]"):

@@ -141,11 +141,17 @@ class SplineByHand(NamedTuple):
         return shares, knots
 
     def _running_sums(self, shares: Tensor) -> Tensor:
-        """The sums of the first share, of two, and so on up to all but one."""
-        sums = shares[:, :-1].clone()
-        for before, after in pairwise(sums.unbind(1)):  # torch's cumsum goes entry by entry
+        """The sums of the first share, of two, and so on up to all but one.
+
+        As exact as torch's cumsum, which goes entry by entry: a steep inverse turns a digit lost here into
+        many.
+        """
+        if shares.device.type == "mps":  # which has no double precision
+            return torch.cumsum(shares[:, :-1], 1)
+        sums = shares[:, :-1].to(torch.float64, copy=True)
+        for before, after in pairwise(sums.unbind(1)):
             after.add_(before)
-        return sums
+        return sums.to(shares.dtype)
 
     @property
     def _scale(self) -> float:
