@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Adam
 
 from pyro_dgm import data
@@ -31,11 +31,10 @@ from pyro_dgm.metrics import energy_distance
 from pyro_dgm.models import VAE, ImplicitGenerator
 from pyro_dgm.nets import lecture_critic, lecture_decoder, lecture_encoder
 from pyro_dgm.objectives import Adversarial, GradientPenalty
-from pyro_dgm.objectives.average import WeightAverage
 from pyro_dgm.training import fit
 from pyro_dgm.training.schedules import constant_then_linear
 
-NUM, BATCH, BAR_32, AVERAGE = 5000, 64, 0.03, 0.999
+NUM, BATCH, BAR_32 = 5000, 64, 0.03
 RECIPES: dict[str, dict[str, Any]] = {
     "dcgan": {
         "loss": "non-saturating",
@@ -79,7 +78,7 @@ def trained_vae(images: Tensor, folder: Path, latent_dim: int) -> tuple[VAE, flo
     return vae, seconds
 
 
-def new_game(name: str, vae: VAE | None, latent_dim: int) -> Adversarial:
+def new_game(name: str, vae: VAE | None, latent_dim: int, average: float) -> Adversarial:
     """The game of a recipe."""
     torch.manual_seed(1)
     chosen = RECIPES[name]
@@ -101,25 +100,8 @@ def new_game(name: str, vae: VAE | None, latent_dim: int) -> Adversarial:
         loss=chosen["loss"],
         regularisers=[GradientPenalty(**chosen["penalty"])],
         critic_steps=chosen["critic_steps"],
-        average=AVERAGE,
+        average=average,
     )
-
-
-@torch.no_grad()
-def freeze_normalisation(game: Adversarial) -> None:
-    """Fix the generator's batch normalisation at statistics of many draws, and begin its average anew.
-
-    Running statistics are those of weights that move; an average of weights has others, and draws differ
-    between training and evaluation. With fixed ones they are the same.
-    """
-    for layer in game.model.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.reset_running_stats()
-            layer.momentum = None  # the mean over all passes
-    for _ in range(50):
-        game.model(num=BATCH)
-    game.model.eval()
-    game.average = WeightAverage(game.model, AVERAGE)
 
 
 def distance(game: Adversarial, real: Tensor) -> float:
@@ -145,13 +127,12 @@ def train(
     if state.exists():
         saved = torch.load(state)
         game.load_state_dict(saved["game"])
-        used, curve, frozen = saved["used"], saved["curve"], saved.get("frozen", False)
-        game.model.train(not frozen)
+        used, curve, frozen = saved["used"], saved["curve"], saved["frozen"]
     generator = torch.Generator().manual_seed(game.steps)
     while used < budget:
         began = time.process_time()
         if not frozen and used - start >= freeze * (budget - start):
-            freeze_normalisation(game)
+            game.freeze_normalisation(images[:BATCH])
             frozen = True
         for optimizer, lr in zip(game.optimizers, lrs, strict=True):
             optimizer.param_groups[0]["lr"] = lr * constant_then_linear((used - start) / (budget - start))
@@ -177,6 +158,9 @@ def main() -> int:
     parser.add_argument("--cpu-minutes", type=float, default=40.0)
     parser.add_argument("--latent-dim", type=int, default=2)
     parser.add_argument("--start", choices=["vae", "random"], default="vae")
+    parser.add_argument(
+        "--average", type=float, default=0.999, help="decay of the average; more for long runs"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/gan_mnist"))
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -189,7 +173,7 @@ def main() -> int:
     test_rows = mnist.test[torch.randperm(len(mnist.test), generator=torch.Generator().manual_seed(7))[:NUM]]
 
     vae, used = trained_vae(mnist.train, options.out, latent_dim) if options.start == "vae" else (None, 0.0)
-    game = new_game(options.recipe, vae, latent_dim)
+    game = new_game(options.recipe, vae, latent_dim, options.average)
     print(
         f"start ({options.start}, {used / 60:.1f} CPU-minutes): {distance(game, train_rows):.4f}", flush=True
     )

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from benchmarks.vae_runs import RUNS, VAERun
 from pyro_dgm.data import ImageData, mnist
+from pyro_dgm.guides import AmortizedFlow
 from pyro_dgm.metrics import importance_log_likelihood
 from pyro_dgm.models import VAE
 from pyro_dgm.objectives import ELBO
@@ -32,7 +33,7 @@ def train(name: str, run: VAERun, data: ImageData, minutes: float, out: Path, st
     torch.manual_seed(0)
     vae = run.build(data)
     if start is not None:
-        load_weights(start, vae)
+        start_from(start, vae, data)
     budget, began, curve = 60 * minutes, time.process_time(), []
 
     def used(_: float = 0.0) -> float:
@@ -64,6 +65,30 @@ def train(name: str, run: VAERun, data: ImageData, minutes: float, out: Path, st
 
 
 @torch.no_grad()
+def start_from(folder: Path, vae: VAE, data: ImageData) -> None:
+    """Set the weights to saved ones of the same networks, or of the diagonal model for one with a flow.
+
+    A fresh inverse autoregressive flow multiplies its base by numbers below one. The first outputs of the
+    encoder are the diagonal model's, so divided that flow and base together are its guide, and the third one
+    is zero.
+    """
+    if not isinstance(vae.guide, AmortizedFlow):
+        load_weights(folder, vae)
+        return
+    diagonal = RUNS["elbo-dynamic"].build(data)
+    load_weights(folder, diagonal)
+    last, features = vae.guide.encoder.mlp.layers[-1], torch.zeros(vae.guide.flow.context_dim)
+    last.weight.zero_()
+    last.bias.zero_()
+    for name, value in diagonal.state_dict().items():
+        vae.get_parameter(name)[: len(value)] = value
+    scale = vae.guide.flow.transform(features)(torch.ones(vae.latent_dim))
+    last.weight[: len(scale)] /= scale[:, None]
+    last.bias[: len(scale)] /= scale
+    last.bias[len(scale) : 2 * len(scale)] -= 2 * scale.log()
+
+
+@torch.no_grad()
 def negative_elbo(vae: VAE, x: Tensor, seed: int = 1) -> float:
     """The negative evidence lower bound of images, one draw each, in nats."""
     bound = ELBO(vae)
@@ -80,7 +105,9 @@ def main() -> None:
     parser.add_argument("--data-root", required=True)
     parser.add_argument("--cpu-minutes", type=float, default=20.0)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--start", type=Path, help="a folder with weights of the same networks to start from")
+    parser.add_argument(
+        "--start", type=Path, help="a folder of elbo-dynamic, or of the same run, to start from"
+    )
     parser.add_argument("--evaluate", type=int, default=0, metavar="K")
     parser.add_argument("--images", type=int, default=10_000)
     given = parser.parse_args()

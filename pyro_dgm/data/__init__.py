@@ -2,6 +2,7 @@
 
 from pyro_dgm.data.digits import digits
 from pyro_dgm.data.images import ImageData
+from pyro_dgm.data.masked_rows import MaskedRows
 from pyro_dgm.data.mnist import fashion_mnist, mnist
 from pyro_dgm.data.registry import load, names
 from pyro_dgm.data.row_data import RowData
@@ -11,6 +12,7 @@ from pyro_dgm.levels import check_levels, dequantize, level_histogram, quantize,
 
 __all__ = [
     "ImageData",
+    "MaskedRows",
     "RowData",
     "Target2D",
     "as_rows",

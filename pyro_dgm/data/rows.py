@@ -22,7 +22,7 @@ def as_rows(
     event_shape: Sequence[int] | None = None,
     dtype: torch.dtype = torch.float32,
     name: str = "data",
-    nan: Literal["error", "drop"] = "error",
+    nan: Literal["error", "drop", "keep"] = "error",
 ) -> Tensor:
     """Turn a tensor, a numpy array, a list or a DataFrame into rows that can be trained on.
 
@@ -36,22 +36,23 @@ def as_rows(
         dtype: The floating dtype to return. Values of another one are cast, with one warning; a wider float
             loses nothing and is given without.
         name: What to call the data in messages.
-        nan: What to do with rows that have a NaN or infinite entry: raise, or drop them with a warning.
+        nan: What to do with rows that have a NaN or infinite entry: raise, drop them with a warning, or keep
+            them as they are, for :class:`~pyro_dgm.data.MaskedRows`.
 
     Returns:
-        A tensor of shape ``(n, *event_shape)`` with finite entries and at least one row.
+        A tensor of shape ``(n, *event_shape)`` with at least one row, finite entries unless they are kept.
 
     Raises:
         DataError: If there are no rows, entries that are not finite or not real numbers.
         ShapeError: If the rows have another shape.
-        UnknownNameError: If ``nan`` is not one of the two.
+        UnknownNameError: If ``nan`` is not one of the three.
 
     Example:
         >>> as_rows(torch.arange(6.0).reshape(2, 3), event_shape=(3,)).shape
         torch.Size([2, 3])
     """
-    if nan not in ("error", "drop"):
-        raise UnknownNameError.of("treatment of nan", nan, ("error", "drop"))
+    if nan not in ("error", "drop", "keep"):
+        raise UnknownNameError.of("treatment of nan", nan, ("error", "drop", "keep"))
     given = _as_tensor(data, name)
     _check_shape(given, event_shape, name)
     if given.dtype != dtype and not _widens(given.dtype, dtype):
@@ -63,7 +64,7 @@ def as_rows(
         )
     rows = given.to(dtype)
     finite = rows.isfinite()
-    if not finite.all():
+    if nan != "keep" and not finite.all():
         if nan == "error":
             raise DataError(_describe_bad_entries(given, finite, name, dtype))
         keep = finite.flatten(1).all(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,10 +13,12 @@ from torch.optim import Adam, Optimizer
 from pyro_dgm.arguments import explains_options, positive_int
 from pyro_dgm.errors import ArgumentTypeError, TrainingDiverged
 from pyro_dgm.objectives.average import WeightAverage
-from pyro_dgm.objectives.batch import Batch, as_batch
+from pyro_dgm.objectives.batch import Batch, as_whole_batch
+from pyro_dgm.objectives.game_arguments import player_module, regularisers_of
 from pyro_dgm.objectives.holding import holding, undone_on_error
 from pyro_dgm.objectives.losses import AdversarialLoss, adversarial_loss
-from pyro_dgm.objectives.players import CriticLoss, CriticTerms, GeneratorLoss
+from pyro_dgm.objectives.normalisation import batch_norms, measure_statistics
+from pyro_dgm.objectives.players import CriticLoss, CriticTerms, Fakes, GeneratorLoss
 from pyro_dgm.objectives.ranges import check_range
 from pyro_dgm.objectives.readings import AdversarialLosses
 from pyro_dgm.objectives.regulariser import Regulariser
@@ -48,7 +50,8 @@ class Adversarial:
         updates: How the pair of optimisers moves: ``"alternating"``, ``"simultaneous"``,
             ``"extragradient"`` or ``"optimistic"``, see :mod:`~pyro_dgm.objectives.updates`.
         average: Decay of a running average of the generator's weights, such as 0.999, kept in
-            :attr:`averaged`; None for none.
+            :attr:`averaged`; None for none. For a generator with batch normalisation see
+            :meth:`freeze_normalisation`.
         watch: The :class:`~pyro_dgm.objectives.watch.Watch` over the game, with its alarms; by default one
             that measures every 100 steps, without held-out data.
         on_divergence: What an alarm of the default watch does: ``"warn"``, ``"raise"`` or ``"ignore"``.
@@ -99,11 +102,11 @@ class Adversarial:
                 "optimizers must be a pair, the generator's and the critic's, either of them None for the "
                 f"default, but is a {type(optimizers).__name__}."
             )
-        self.model, self.critic = _module(model, "model"), _module(critic, "critic")
+        self.model, self.critic = player_module(model, "model"), player_module(critic, "critic")
         self.critic_steps = critic_steps
         self.loss = adversarial_loss(loss)
         self.updates = updates_by_name(updates)
-        self.regularisers = _regularisers(regularisers)
+        self.regularisers = regularisers_of(regularisers)
         for regulariser in self.regularisers:
             regulariser.check(critic)
         self.critic_loss: nn.Module = CriticLoss(critic, model, self.loss, self.regularisers)
@@ -116,6 +119,7 @@ class Adversarial:
         self.average = None if average is None else WeightAverage(model, average)
         self.watch = Watch(on_divergence=on_divergence) if watch is None else watch
         self.steps = 0
+        self._frozen = False
 
     @property
     def averaged(self) -> nn.Module:
@@ -124,7 +128,7 @@ class Adversarial:
 
     def step(self, batch: Batch | Tensor) -> AdversarialLosses:
         """Update the critic once, and every ``critic_steps``-th time also the generator."""
-        batch = as_batch(batch)
+        batch = as_whole_batch(batch, "Adversarial")
         if self.steps == 0:
             check_range(self.model, batch.x)
         seen: dict[str, Any] = {}
@@ -144,15 +148,39 @@ class Adversarial:
     @torch.no_grad()
     def evaluate_loss(self, batch: Batch | Tensor) -> AdversarialLosses:
         """Measure both losses on a batch, in the mode the networks are in, and change nothing of them."""
-        batch = as_batch(batch)
+        batch = as_whole_batch(batch, "Adversarial")
         with holding(self.model, self.critic):
             terms: CriticTerms = self.critic_loss(batch)
             return AdversarialLosses.of(terms, float(self.generator_loss(batch)))
 
+    def freeze_normalisation(self, batch: Batch | Tensor, *, passes: int = 50) -> None:
+        """Make the generator's batch normalisation a fixed map from now on, and begin its average anew.
+
+        Running statistics are those of weights that move, and weights averaged along the way have others:
+        the average can then draw much worse than the generator does in training. This sets them to those of
+        ``passes`` batches of the present generator's draws and keeps them there; scale and shift go on
+        training. The best time is when the learning rates begin to fall. A second call changes nothing, and
+        without batch normalisation nothing does.
+
+        Args:
+            batch: As for :meth:`step`: how many rows to draw at a time, and for which context.
+            passes: Number of batches drawn.
+        """
+        layers = batch_norms(self.model)
+        if self._frozen or not layers:
+            return
+        batch, fakes = as_whole_batch(batch, "Adversarial"), Fakes(self.model)
+        measure_statistics(self.model, lambda: fakes(batch), passes, self.steps)
+        self._frozen = True
+        self._mind_frozen()
+        if self.average is not None:
+            self.average = WeightAverage(self.model, self.average.decay)
+
     def train(self, mode: bool = True) -> Adversarial:
-        """Set the mode of both networks."""
+        """Set the mode of both networks; layers that are frozen stay in evaluation mode."""
         self.model.train(mode)
         self.critic.train(mode)
+        self._mind_frozen()
         return self
 
     def state_dict(self) -> dict[str, Any]:
@@ -166,6 +194,7 @@ class Adversarial:
             "regularisers": [regulariser.state_dict() for regulariser in self.regularisers],
             "updates": self.updates.state_dict(),
             "watch": self.watch.state_dict(),
+            "frozen": self._frozen,
             "steps": self.steps,
         }
 
@@ -183,6 +212,13 @@ class Adversarial:
         self.updates.load_state_dict(state["updates"])
         self.watch.load_state_dict(state["watch"])
         self.steps = state["steps"]
+        self._frozen = state.get("frozen", False)
+        self._mind_frozen()
+
+    def _mind_frozen(self) -> None:
+        if self._frozen:
+            for layer in batch_norms(self.model):
+                layer.eval()
 
     def _critic(self, batch: Batch, seen: dict[str, Any]) -> Player:
         def gradient() -> None:
@@ -240,25 +276,3 @@ def _reading(seen: dict[str, Any]) -> AdversarialLosses:
     terms, critic_gradient = seen["critic"]
     loss, gradient = seen.get("generator", (None, None))
     return AdversarialLosses.of(terms, None if loss is None else float(loss), critic_gradient, gradient)
-
-
-def _regularisers(given: Any) -> tuple[Regulariser, ...]:
-    if isinstance(given, Regulariser):
-        return (given,)
-    parts = tuple(given) if isinstance(given, Iterable) else (given,)
-    for part in parts:
-        if not isinstance(part, Regulariser):
-            raise ArgumentTypeError(
-                f"regularisers must be a list of objects such as GradientPenalty(10.0), but has {part!r} of "
-                f"type {type(part).__name__}."
-            )
-    return parts
-
-
-def _module(module: nn.Module, player: str) -> nn.Module:
-    if not isinstance(module, nn.Module):
-        raise TypeError(
-            f"the {player} must be an nn.Module, since its parameters are what trains, but is a "
-            f"{type(module).__name__}. Put a plain function into a pyro.nn.PyroModule, as its forward."
-        )
-    return module

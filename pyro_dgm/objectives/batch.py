@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyro_dgm.errors import ArgumentTypeError, ShapeError
 
-__all__ = ["Batch", "as_batch"]
+__all__ = ["Batch", "as_batch", "as_whole_batch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +20,14 @@ class Batch:
         context: What they are conditioned on, of shape ``(n, C)``, or None.
         index: Their positions in the whole data set, of shape ``(n,)``, or None.
         size: Number of rows of the whole data set; None means that these are all.
+        mask: Truth values of the shape of ``x``, false where an entry is missing; None, and none is.
     """
 
     x: Tensor
     context: Tensor | None = None
     index: Tensor | None = None
     size: int | None = None
+    mask: Tensor | None = None
 
 
 def as_batch(batch: Batch | Tensor) -> Batch:
@@ -42,3 +44,18 @@ def as_batch(batch: Batch | Tensor) -> Batch:
             f"a batch needs at least one row, (n, *event), but its shape is {tuple(batch.shape)}."
         )
     return Batch(batch)
+
+
+def as_whole_batch(batch: Batch | Tensor, objective: str) -> Batch:
+    """As :func:`as_batch`, for an objective that cannot leave out entries.
+
+    Raises:
+        ArgumentTypeError: If the batch has a mask.
+    """
+    batch = as_batch(batch)
+    if batch.mask is not None:
+        raise ArgumentTypeError(
+            f"{objective} compares whole rows and cannot leave out missing entries. Train a VAE, whose bound "
+            "can, and fill in the rows by models.impute first; or keep the complete rows alone."
+        )
+    return batch

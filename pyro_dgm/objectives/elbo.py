@@ -39,8 +39,9 @@ class ELBO(nn.Module):
     .. math:: E_{q(z|x)}[-\log p(x|z)] + \beta \, KL(q(z|x) \,\|\, p(z))
 
     Args:
-        model: A Pyro model that is an ``nn.Module``, called as ``model(x, context, size=N, index=index)``;
-            arguments that it does not take are left out.
+        model: A Pyro model that is an ``nn.Module``, called as
+            ``model(x, context, size=N, index=index, mask=mask)``; arguments that it does not take are left
+            out, but a mask of missing entries is refused.
         guide: Its guide, called in the same way. The model's own ``guide`` if there is one, by default.
         estimator: A Pyro ELBO such as ``TraceMeanField_ELBO()``, for other estimates of the bound.
         num_particles: Number of draws of each row, over which the bound is averaged.
@@ -188,7 +189,13 @@ class ELBO(nn.Module):
 
     def arguments(self, batch: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return what model and guide are called with for a batch."""
-        given = {"size": batch.size, "index": batch.index}
+        given = {"size": batch.size, "index": batch.index, "mask": batch.mask}
+        if batch.mask is not None and "mask" not in self._accepted:
+            raise ArgumentTypeError(
+                f"the batch has a mask of missing entries, but {type(self.model).__name__}.forward, or its "
+                "guide's, takes no mask=. A VAE does; in a model of your own add the argument to both, and "
+                "leave out what is missing by its likelihood's .mask(mask)."
+            )
         accepted = {key: value for key, value in given.items() if value is not None and key in self._accepted}
         # by position: Pyro's enumeration has a keyword of its own called context
         with_context = batch.context is not None and "context" in self._accepted
@@ -249,8 +256,8 @@ def _is_finite(site: Mapping[str, Any]) -> bool:
 
 
 def _accepted_keywords(*modules: nn.Module) -> set[str]:
-    """The keywords among context, size and index that all of the modules take."""
-    accepted = {"context", "size", "index"}
+    """The keywords among context, size, index and mask that all of the modules take."""
+    accepted = {"context", "size", "index", "mask"}
     for module in modules:
         parameters = inspect.signature(module.forward).parameters.values()
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pyro_dgm.errors import ShapeError, UnknownNameError
 from pyro_dgm.flows import Flow
 from pyro_dgm.nets import Velocity
-from pyro_dgm.objectives.batch import Batch, as_batch
+from pyro_dgm.objectives.batch import Batch, as_whole_batch
 from pyro_dgm.objectives.coupling import couple
 
 __all__ = ["FlowMatching"]
@@ -65,7 +65,7 @@ class FlowMatching(nn.Module):
 
     def forward(self, batch: Batch | Tensor) -> Tensor:
         """Return the loss of the batch, a scalar: squared length over squared time, mean over rows."""
-        batch = as_batch(batch)
+        batch = as_whole_batch(batch, "FlowMatching")
         self._check(batch)
         x = batch.x if self.flow.outer is None else self.flow.outer.inv(batch.x)
         velocity, context = self._velocity, batch.context

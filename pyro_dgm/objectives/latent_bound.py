@@ -14,6 +14,7 @@ from torch.distributions import Distribution, Independent, Normal, kl_divergence
 
 from pyro_dgm.distributions import StandardNormal
 from pyro_dgm.distributions.divergences import kl_by_dimension
+from pyro_dgm.distributions.entries import without_missing
 from pyro_dgm.guides import AmortizedGuide
 from pyro_dgm.models import VAE
 from pyro_dgm.objectives.batch import Batch
@@ -77,9 +78,10 @@ class LatentBound:
         found = self._by_hand(model, guide, batch, weight, free=training and term.free_bits > 0)
         if found is not None:
             return found
-        posterior, prior = guide.posterior(x, context), model.prior(context)
+        posterior = guide.posterior(without_missing(x, batch.mask), context)
+        prior = model.prior(context)
         z, log_q = drawn_and_scored(posterior, Size([self.num_particles] if self.num_particles > 1 else []))
-        reconstruction = -model.log_likelihood(x, z, context).mean()
+        reconstruction = -model.log_likelihood(x, z, context, batch.mask).mean()
         if term.kl == "analytic":
             kl = closed_form(posterior, prior).mean()
         else:
@@ -93,7 +95,7 @@ class LatentBound:
         self, model: VAE, guide: AmortizedGuide, batch: Batch, weight: float, *, free: bool
     ) -> tuple[Tensor, dict[str, Tensor]] | None:
         """The same as one node of the graph, where that is known and comes out finite."""
-        if self.num_particles > 1 or batch.context is not None or free:
+        if self.num_particles > 1 or batch.context is not None or batch.mask is not None or free:
             return None
         bound = bound_by_hand(model, guide, batch.x, weight=weight, analytic=self.term.kl == "analytic")
         if bound is None:

@@ -11,6 +11,7 @@ from pyro import poutine
 from pyro.poutine.util import prune_subsample_sites
 from torch import Size, Tensor, nn
 
+from pyro_dgm.distributions.entries import without_missing
 from pyro_dgm.errors import ShapeError
 from pyro_dgm.guides import AmortizedGuide
 from pyro_dgm.guides.amortized import held_constant
@@ -47,10 +48,10 @@ def direct_particles(
         num_particles: Number ``K`` of draws of each row.
         constant: Whether log q is a function of the draws alone, through which alone the guide trains.
     """
-    x, context = batch.x, batch.context
+    x, context = without_missing(batch.x, batch.mask), batch.context
     posterior = guide.posterior(x, context)
     z = posterior.rsample(Size([num_particles]))
-    log_joint = model.prior(context).log_prob(z) + model.log_likelihood(x, z, context)
+    log_joint = model.prior(context).log_prob(z) + model.log_likelihood(x, z, context, batch.mask)
     scored = guide.constant_log_prob(posterior, z, x, context) if constant else posterior.log_prob(z)
     return Particles(log_joint - scored, [z])
 

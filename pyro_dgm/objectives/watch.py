@@ -25,6 +25,8 @@ _ADVICE = {
     "perfect discriminator": "the critic tells all rows apart, so that the generator learns little: add "
     "InstanceNoise() or R1(), smooth the label, or lower the critic's learning rate",
     "divergence": "the critic's loss keeps growing: add a GradientPenalty() or lower the learning rates",
+    "exploding slope": "the critic is far steeper than a game without probabilities can use: weigh the "
+    "GradientPenalty() more or apply it at every update, or lower the critic's learning rate",
     "mode collapse": "the generator leaves out a part of the held-out data and is not getting better: add a "
     "GradientPenalty(), a MinibatchDiscrimination layer, or more critic steps",
 }
@@ -39,7 +41,9 @@ class Watch:
 
     At each step, from numbers that are there anyway: a discriminator that is always sure, and a critic's loss
     that grows a hundredfold. Every so many steps, since it costs: the critic's slope, where no penalty
-    measures it, and the coverage of held-out data. None of it changes the game or its random numbers.
+    measures it, and the coverage of held-out data. In games without probabilities, twice in turn a slope a
+    hundred times as large as one, or as the first if that is more, is an alarm. None of it changes the game
+    or its random numbers.
 
     Args:
         every: Number of steps between the measures that cost.
@@ -83,6 +87,8 @@ class Watch:
         self._size: float | None = None
         self._first_size = math.inf
         self._best = -1.0
+        self._first_slope: float | None = None
+        self._steep = 0
 
     def observe(
         self, step: int, losses: AdversarialLosses, batch: Batch, model: nn.Module, critic: nn.Module
@@ -97,6 +103,7 @@ class Watch:
             torch.manual_seed(step)
             if slope is None:
                 slope = measured_slope(batch, model, critic)
+            self._mind_slope(step, slope, losses)
             if self.coverage is not None:
                 with torch.no_grad():
                     coverage = self.coverage(Fakes(model)(self.coverage.batch))
@@ -117,6 +124,7 @@ class Watch:
             "alarms": dict(self.alarms),
             "counts": (self._sure, self._stuck),
             "sizes": (self._size, self._first_size, self._best),
+            "slopes": (self._first_slope, self._steep),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -124,6 +132,7 @@ class Watch:
         self.alarms = dict(state["alarms"])
         self._sure, self._stuck = state["counts"]
         self._size, self._first_size, self._best = state["sizes"]
+        self._first_slope, self._steep = state.get("slopes", (None, 0))
 
     def _mind_sureness(self, step: int, losses: AdversarialLosses) -> None:
         sure = losses.js_bound is not None and losses.real > 0.99 and losses.fake < 0.01
@@ -139,6 +148,15 @@ class Watch:
             self._first_size = max(1.0, self._size)
         if self._size > 100 * self._first_size:
             self._alarm(step, "divergence", f"the critic's loss is {losses.critic:.3g}")
+
+    def _mind_slope(self, step: int, slope: float, losses: AdversarialLosses) -> None:
+        if losses.js_bound is not None:
+            return
+        self._first_slope = slope if self._first_slope is None else self._first_slope
+        self._steep = self._steep + 1 if slope > 100 * max(1.0, self._first_slope) else 0
+        if self._steep >= 2:
+            what = f"slope {slope:.3g} after {self._first_slope:.3g} at first"
+            self._alarm(step, "exploding slope", what)
 
     def _alarm(self, step: int, name: str, what: str) -> None:
         if name in self.alarms:

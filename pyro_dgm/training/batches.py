@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
+from pyro_dgm.data.masked_rows import MaskedRows
 from pyro_dgm.errors import ArgumentTypeError, ShapeError
 from pyro_dgm.objectives.batch import Batch
 from pyro_dgm.training.shuffled import Shuffled
@@ -44,8 +45,9 @@ def as_source(data: Any, batch_size: int, seed: int, like: Tensor) -> Source:
     """Turn what a user may call data into a source of batches.
 
     Args:
-        data: Rows (tensor, numpy array, list, DataFrame), a pair ``(rows, context)``, images with ``train``
-            and ``batch(index)``, a torch ``Dataset`` or ``DataLoader``, a distribution, or any object whose
+        data: Rows (tensor, numpy array, list, DataFrame), a pair ``(rows, context)``, rows with missing
+            entries (:class:`~pyro_dgm.data.MaskedRows`), images with ``train`` and ``batch(index)``, a torch
+            ``Dataset`` or ``DataLoader``, a distribution, or any object whose
             ``sample(n)`` gives fresh rows.
         batch_size: Rows of each batch; a loader has its own.
         seed: Seed of the order of the rows.
@@ -58,6 +60,9 @@ def as_source(data: Any, batch_size: int, seed: int, like: Tensor) -> Source:
     """
     if isinstance(data, DataLoader):
         return Loaded(data, seed, like)
+    if isinstance(data, MaskedRows):
+        content = [t for t in (data.x, data.mask, data.context) if t is not None]
+        return Shuffled(data.rows, len(data), batch_size, seed, like, content)
     if isinstance(data, TensorDataset) and len(data.tensors) <= 2:
         first, *rest = data.tensors
         data = (first, rest[0]) if rest and rest[0].is_floating_point() else first

@@ -89,9 +89,9 @@ def fit(
         objective: What to train: a model with a ``guide`` or a pair ``(model, guide)``, which train by
             :class:`~pyro_dgm.objectives.ELBO`; a loss module whose ``forward(batch)`` is a scalar; or an
             object with ``step(batch)``, such as :class:`~pyro_dgm.objectives.Adversarial`.
-        data: Rows ``(n, *event)`` as tensor, numpy array, list or DataFrame; a pair ``(rows, context)``; an
-            :class:`~pyro_dgm.data.ImageData`; a torch ``Dataset`` or ``DataLoader``; or a distribution or
-            other object whose ``sample(n)`` gives fresh rows at each step.
+        data: Rows ``(n, *event)`` as tensor, array, list or DataFrame; a pair ``(rows, context)``;
+            :class:`~pyro_dgm.data.MaskedRows`; an :class:`~pyro_dgm.data.ImageData`; a torch ``Dataset`` or
+            ``DataLoader``; or a distribution, or other object whose ``sample(n)`` gives fresh rows each step.
         steps: Number of updates. Without any limit it is 2000.
         epochs: The same, counted in passes over all rows.
         max_time: Wall-clock seconds after which no further step begins.

@@ -147,7 +147,8 @@ def part_of(batch: Batch, number: int, parts: int) -> tuple[Batch, float]:
     here = slice(start, stop) if share else slice(0, 1)
     context = None if batch.context is None else batch.context[here]
     index = None if batch.index is None else batch.index[here]
-    return Batch(batch.x[here], context, index, n if batch.size is None else batch.size), share
+    mask = None if batch.mask is None else batch.mask[here]
+    return Batch(batch.x[here], context, index, n if batch.size is None else batch.size, mask), share
 
 
 def _weighted_sum(ranks, bucket):  # type: ignore[no-untyped-def]  # torch compares annotations

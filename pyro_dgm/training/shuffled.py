@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -117,7 +118,7 @@ class Shuffled:
     def at(self, index: Tensor) -> Batch:
         """The batch of the rows of these numbers."""
         batch = as_batch_like(self.pick(index), self.like)
-        return Batch(batch.x, batch.context, index, self.size)
+        return replace(batch, index=index, size=self.size)
 
 
 def _without_pictures(item: Any) -> Any:

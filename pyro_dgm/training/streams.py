@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, dataloader
 
+from pyro_dgm.distributions.entries import without_missing
 from pyro_dgm.errors import DataError, ShapeError
 from pyro_dgm.objectives.batch import Batch
 from pyro_dgm.training.isolation import derived_seed, own_random_state
@@ -32,16 +33,18 @@ def as_batch_like(item: Any, like: Tensor) -> Batch:
         ShapeError: If it has no rows, or not one context for each.
     """
     if isinstance(item, Batch):
-        x, context, index, size = item.x, item.context, item.index, item.size
+        x, context, index, size, mask = item.x, item.context, item.index, item.size, item.mask
     else:
-        (x, context), index, size = _pair(item), None, None
+        (x, context), index, size, mask = _pair(item), None, None, None
     if x.dim() < 1 or len(x) < 1:
         raise ShapeError(f"a batch needs at least one row, but its shape is {tuple(x.shape)}.")
     if context is not None:
         if len(context) != len(x):
             raise ShapeError(f"a batch of {len(x)} rows needs as many contexts, but got {len(context)}.")
         context = context.to(like.device, like.dtype)
-    return Batch(x.to(like.device, like.dtype), context, index, size)
+    if mask is not None:
+        x, mask = without_missing(x, mask), mask.to(like.device)
+    return Batch(x.to(like.device, like.dtype), context, index, size, mask)
 
 
 def _pair(item: Any) -> tuple[Tensor, Tensor | None]:

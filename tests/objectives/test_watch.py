@@ -101,6 +101,32 @@ def test_a_critic_whose_loss_keeps_growing_rings():
         play(played, 60, lambda: torch.zeros(16, 2))
 
 
+def linear_critic():
+    net = nn.Sequential(nn.Linear(2, 1), nn.Flatten(0))
+    net[0].weight.data.copy_(torch.tensor([[3.0, 4.0]]))
+    return net
+
+
+@pytest.mark.parametrize(
+    ("loss", "growth", "alarms"),
+    [("wasserstein", 2.0, {"exploding slope": 11}), ("wasserstein", 1.0, {}), ("minimax", 2.0, {})],
+)
+def test_a_slope_that_explodes_rings_twice_over_a_hundredfold_and_only_without_probabilities(
+    loss, growth, alarms
+):
+    net, model = linear_critic(), Picks(8)
+    net[0].bias.data.zero_()
+    pair = SGD(model.parameters(), 0.0), SGD(net.parameters(), 0.0)
+    played = Adversarial(model, net, pair, watch=Watch(2, on_divergence="ignore"), loss=loss)
+    for _ in range(
+        16
+    ):  # the slope at step n is 5 growth^n, at first measured at step 1: a hundredfold at 9, again at 11
+        played.step(RING.sample((8,)) * 1e-6)
+        net[0].weight.data.mul_(growth)
+    found = {name: step for name, step in played.watch.alarms.items() if name == "exploding slope"}
+    assert found == alarms
+
+
 def test_the_slope_is_measured_where_no_penalty_does_it_and_measuring_changes_nothing():
     def run(every):
         torch.manual_seed(0)
@@ -116,8 +142,7 @@ def test_the_slope_is_measured_where_no_penalty_does_it_and_measuring_changes_no
 
 
 def test_the_measured_slope_is_that_of_a_linear_critic():
-    net = nn.Sequential(nn.Linear(2, 1), nn.Flatten(0))
-    net[0].weight.data.copy_(torch.tensor([[3.0, 4.0]]))
+    net = linear_critic()
     played = Adversarial(Picks(8), net, watch=Watch(1), loss="wasserstein")
     played.optimizers[1].param_groups[0]["lr"] = 0.0
     assert_close(played.step(RING.sample((8,))).slope, 5.0)
