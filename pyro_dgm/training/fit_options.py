@@ -5,21 +5,31 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from pyro_dgm.objectives.batch import Batch
 from pyro_dgm.training.batches import Source
 from pyro_dgm.training.budget import Budget
 from pyro_dgm.training.callbacks import AverageWeights, Callback, as_callbacks
 from pyro_dgm.training.objective import steps_itself
 from pyro_dgm.training.shuffled import Shuffled
+from pyro_dgm.training.streams import Fresh
 from pyro_dgm.training.validation import Validation
 
-__all__ = ["averaging", "check_rows", "checked_seed", "rows_of", "with_validation"]
+__all__ = ["averaging", "check_rows", "checked_seed", "rows_of", "some_rows", "with_validation"]
 
 
 def rows_of(source: Source) -> Tensor | None:
     """The rows of a source, where they are in memory and used as they are."""
     return source.rows if isinstance(source, Shuffled) else None
+
+
+def some_rows(source: Source, num: int) -> Batch | None:
+    """At most so many rows of a source, or new ones of one that draws; None of a loader, which is spent."""
+    if isinstance(source, Shuffled):
+        return source.at(torch.arange(min(num, source.size)))
+    return source.drawn(num) if isinstance(source, Fresh) else None
 
 
 def check_rows(source: Source, row_noise: bool) -> None:

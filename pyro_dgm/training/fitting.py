@@ -16,8 +16,15 @@ from pyro_dgm.training.batches import as_source
 from pyro_dgm.training.budget import Budget, positive_int
 from pyro_dgm.training.callbacks import Callback, FitState
 from pyro_dgm.training.description import check_weights, describe, model_of
-from pyro_dgm.training.fit_options import averaging, check_rows, checked_seed, rows_of, with_validation
-from pyro_dgm.training.hindsight import look_ahead, look_back
+from pyro_dgm.training.fit_options import (
+    averaging,
+    check_rows,
+    checked_seed,
+    rows_of,
+    some_rows,
+    with_validation,
+)
+from pyro_dgm.training.hindsight import look_ahead, look_at_steps, look_back
 from pyro_dgm.training.history import History
 from pyro_dgm.training.isolation import derived_seed, isolated, own_random_state
 from pyro_dgm.training.learners import DEFAULT_CLIP, DEFAULT_LR, learner_of
@@ -248,6 +255,9 @@ def fit(
             look_ahead(objective, rows_of(data_source))
             loop.run(state, Progress(budget.steps, progress and ranks.first))
     look_back(objective, rows_of(data_source), state.history)
+    if ranks.first:
+        with own_random_state(derived_seed(seed, 4), devices):
+            look_at_steps(objective, partial(some_rows, data_source, 200))
     leave_if_terminated(state.history.stopped)
     return state.history
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,17 @@ import torch
 from torch import Tensor
 
 from pyro_dgm.models import NormalizingFlow
+from pyro_dgm.objectives.batch import Batch
 from pyro_dgm.training.history import History
+from pyro_dgm.training.isolation import own_random_state
+from pyro_dgm.training.step_control import j_ml_with, takes_fixed_steps
 
-__all__ = ["DensityWarning", "look_ahead", "look_back"]
+__all__ = ["DensityWarning", "look_ahead", "look_at_steps", "look_back"]
 
 # Nats for each dimension below a normal distribution's: scales of a fifth of the data's, in all directions.
 _TOO_GOOD = 1.5
+# Nats by which few steps may flatter a likelihood.
+_FLATTERED = 0.05
 
 
 class DensityWarning(UserWarning):
@@ -98,6 +104,37 @@ def look_back(objective: Any, rows: Tensor | None, history: History) -> None:
         DensityWarning,
         stacklevel=3,
     )
+
+
+def look_at_steps(objective: Any, some: Callable[[], Batch | None]) -> None:
+    """Warn if a continuous flow was trained with so few steps that they flatter its likelihood.
+
+    Args:
+        objective: What was trained.
+        some: Gives some rows of the data, or None.
+    """
+    if not _learns_density(objective) or not takes_fixed_steps(flow := objective.model.flow):
+        return
+    batch = some()
+    if batch is None:
+        return
+    num = flow.nt_train
+    seen, finer = (_with_one_probe(n, flow, batch) for n in (num, 4 * num))
+    if not finer - seen > _FLATTERED:
+        return
+    warnings.warn(
+        f"J_ML of {len(batch.x)} rows is {seen:.4g} nats with nt_train={num}, as in training, but "
+        f"{finer:.4g} with {4 * num}: training has found velocities that so few steps flatter, and the "
+        "density is not what the loss said. Let the number of steps follow the likelihood by "
+        "callbacks=[StepControl(model, rows)], or raise nt_train.",
+        DensityWarning,
+        stacklevel=3,
+    )
+
+
+def _with_one_probe(num: int, flow: Any, batch: Batch) -> float:
+    with own_random_state(0, {batch.x.device}):  # a trace by probes sees the same ones each time
+        return j_ml_with(num, flow, batch.x, batch.context)
 
 
 def _learns_density(objective: Any) -> bool:

@@ -13,7 +13,26 @@ from pyro_dgm.models.generative_model import evaluating
 from pyro_dgm.training.budget import positive_int
 from pyro_dgm.training.callbacks import Callback, FitState
 
-__all__ = ["StepControl"]
+__all__ = ["StepControl", "j_ml_with", "takes_fixed_steps"]
+
+
+def takes_fixed_steps(flow: Any) -> bool:
+    """Whether a flow solves its equation with a fixed number of steps."""
+    return hasattr(flow, "nt_train") and getattr(flow, "solver", None) != "dopri5"
+
+
+@torch.no_grad()
+def j_ml_with(num_steps: int, flow: Any, rows: Tensor, context: Tensor | None = None) -> float:
+    """Return J_ML of the rows under a flow with so many equal steps, in nats; NaN where a row runs off."""
+    before = flow.nt_eval
+    try:
+        with evaluating(flow):
+            flow.nt_eval = num_steps
+            return float(-flow(context).log_prob(rows).double().mean())
+    except SolverFailed:
+        return math.nan
+    finally:
+        flow.nt_eval = before
 
 
 class StepControl(Callback):
@@ -68,7 +87,7 @@ class StepControl(Callback):
         most: int = 64,
     ) -> None:
         self.flow: Any = getattr(flow, "flow", flow)
-        if not hasattr(self.flow, "nt_train") or getattr(self.flow, "solver", None) == "dopri5":
+        if not takes_fixed_steps(self.flow):
             raise TypeError(
                 f"StepControl sets the number of fixed steps of a continuous flow, but {type(flow).__name__} "
                 "takes none: use it with CNF, FFJORD or OTFlow and a fixed-step solver."
@@ -104,18 +123,9 @@ class StepControl(Callback):
         self._set(num)
         self.record.append((state.step, num, change))
 
-    @torch.no_grad()
     def j_ml(self, num_steps: int) -> float:
         """Return J_ML of the rows with so many equal steps, in nats."""
-        before = self.flow.nt_eval
-        try:
-            with evaluating(self.flow):
-                self.flow.nt_eval = num_steps
-                return float(-self.flow(self.context).log_prob(self.rows).double().mean())
-        except SolverFailed:  # so few steps that a row runs off
-            return math.nan
-        finally:
-            self.flow.nt_eval = before
+        return j_ml_with(num_steps, self.flow, self.rows, self.context)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the number of steps."""

@@ -150,11 +150,15 @@ class Fresh:
 
     def batch(self, step: int) -> Batch:
         """A new batch, drawn from the global random state."""
-        with torch.no_grad():
-            batch = as_batch_like(self.sample(self.batch_size), self.like)
+        batch = self.drawn(self.batch_size)
         if step == 0:
             _check_finite(batch)
         return batch
+
+    @torch.no_grad()
+    def drawn(self, num: int) -> Batch:
+        """So many new rows."""
+        return as_batch_like(self.sample(num), self.like)
 
 
 def worker_error(error: BaseException, step: int) -> DataError | None:

@@ -6,8 +6,9 @@ import warnings
 import pytest
 import torch
 
-from pyro_dgm.flows import RealNVP
+from pyro_dgm.flows import CNF, RealNVP
 from pyro_dgm.models import NormalizingFlow
+from pyro_dgm.objectives import FlowMatching
 from pyro_dgm.training import DensityWarning, fit
 from pyro_dgm.training.hindsight import look_back
 from pyro_dgm.training.history import History
@@ -87,6 +88,48 @@ def test_a_loss_that_has_grown_is_warned_of(losses, warned):
         warnings.simplefilter("always")
         look_back(Mean(), None, recorded(losses))
     assert [w.category for w in caught] == [DensityWarning] * warned
+
+
+def stretched(seed, nt_train=1):
+    """A flow whose velocity changes fast, so that few steps make an error of either sign."""
+    torch.manual_seed(seed)
+    flow = CNF(2, hidden_dims=(8,), nt_train=nt_train, nt_eval=max(16, nt_train)).double()
+    with torch.no_grad():
+        for p in flow.parameters():
+            p.add_(2 * torch.randn_like(p))
+    return NormalizingFlow(flow)
+
+
+def j_ml(model, x, num):
+    model.flow.nt_eval = num
+    return -model.log_prob(x).mean().item()
+
+
+def test_steps_that_flatter_the_likelihood_are_said_and_others_are_not():
+    x, said = torch.randn(150, 2, dtype=torch.double), []
+    for seed in range(8):
+        model = stretched(seed)
+        flattered = j_ml(model, x, 4) - j_ml(model, x, 1) > 0.05
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            fit(model, x, steps=1, lr=1e-12, progress=False)
+        assert [w.category for w in caught] == [DensityWarning] * flattered
+        said += [str(w.message) for w in caught]
+    assert 0 < len(said) < 8
+    assert "StepControl" in said[0]
+
+
+@pytest.mark.parametrize("source", ["fresh", "rows", "other objective", "many steps"])
+def test_the_look_at_steps_takes_rows_from_where_they_are(source):
+    x = torch.randn(150, 2, dtype=torch.double)
+    seed = next(s for s in range(20) if j_ml(stretched(s), x, 4) - j_ml(stretched(s), x, 1) > 1)
+    model = stretched(seed, nt_train=64 if source == "many steps" else 1)
+    data = {"fresh": torch.distributions.Normal(torch.zeros(2), 1.0)}.get(source, x)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        objective = FlowMatching(model.flow) if source == "other objective" else model
+        fit(objective, data, steps=1, lr=1e-12, progress=False)
+    assert bool(caught) == (source in ("fresh", "rows"))
 
 
 def test_an_exploding_run_is_warned_of_with_what_to_change():
