@@ -23,6 +23,7 @@ from pyro_dgm.nets.planar_velocity import PlanarVelocity
 from pyro_dgm.nets.potential import OTPotential
 from pyro_dgm.nets.potential_velocity import PotentialVelocity
 from pyro_dgm.nets.resnet import ResNetCritic, ResNetGenerator
+from pyro_dgm.nets.slow_linear import SlowLinear
 from pyro_dgm.nets.spectral import with_spectral_norm
 from pyro_dgm.nets.velocity import ModuleVelocity, Velocity
 from pyro_dgm.nets.virtual_batch_norm import VirtualBatchNorm, WithReference
@@ -54,6 +55,7 @@ __all__ = [
     "ProjectionCritic",
     "ResNetCritic",
     "ResNetGenerator",
+    "SlowLinear",
     "Velocity",
     "VirtualBatchNorm",
     "WithReference",

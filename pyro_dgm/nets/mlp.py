@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from pyro_dgm.nets.rectified_by_hand import RectifiedByHand, is_as_written
 from pyro_dgm.nets.relu_network import relu_network
+from pyro_dgm.nets.slow_linear import SlowLinear
 
 __all__ = ["MLP"]
 
@@ -25,6 +27,8 @@ class MLP(nn.Module):
         context_dim: Size of the context; zero for none.
         activation: Makes the activation between the layers.
         zero_last: Start the last layer at zero, so that the output starts as zero.
+        later_rate: Factor of the rate at which the layers after the first learn, see
+            :class:`~pyro_dgm.nets.SlowLinear`.
 
     Shape:
         Input ``(*batch, in_features)`` and context ``(*context_batch, context_dim)``, whose batch shapes
@@ -44,6 +48,7 @@ class MLP(nn.Module):
         context_dim: int = 0,
         activation: Callable[[], nn.Module] = nn.ReLU,
         zero_last: bool = False,
+        later_rate: float = 1.0,
     ) -> None:
         super().__init__()
         self.context_dim = context_dim
@@ -52,7 +57,9 @@ class MLP(nn.Module):
         with warnings.catch_warnings():  # a function of nothing (D = 1, no context) is its biases
             warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
             for size_in, size_out in pairwise(sizes):
-                layers += [nn.Linear(size_in, size_out), activation()]
+                slow = layers and later_rate != 1.0
+                layer = partial(SlowLinear, rate=later_rate) if slow else nn.Linear
+                layers += [layer(size_in, size_out), activation()]
         self.layers = nn.Sequential(*layers[:-1])
         if zero_last:
             nn.init.zeros_(layers[-2].weight)  # type: ignore[arg-type]
@@ -93,9 +100,9 @@ def _parameters_if_rectified(layers: nn.Sequential) -> list[Tensor] | None:
     """Weights and biases, if there are only linear layers and rectifiers, and nobody listens to them."""
     parameters: list[Tensor] = []
     for k, part in enumerate(layers._modules.values()):
-        if type(part) is not (nn.ReLU if k % 2 else nn.Linear):
+        if type(part) not in ((nn.ReLU,) if k % 2 else (nn.Linear, SlowLinear)):
             return None
         if part._forward_hooks or part._forward_pre_hooks or part._backward_hooks:
             return None
-        parameters += part._parameters.values()  # type: ignore[arg-type]
+        parameters += part.tensors() if type(part) is SlowLinear else part._parameters.values()  # type: ignore[arg-type]
     return parameters

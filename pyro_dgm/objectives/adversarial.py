@@ -17,7 +17,7 @@ from pyro_dgm.objectives.batch import Batch, as_whole_batch
 from pyro_dgm.objectives.game_arguments import player_module, regularisers_of
 from pyro_dgm.objectives.holding import holding, undone_on_error
 from pyro_dgm.objectives.losses import AdversarialLoss, adversarial_loss
-from pyro_dgm.objectives.normalisation import batch_norms, measure_statistics
+from pyro_dgm.objectives.normalisation import measure_statistics
 from pyro_dgm.objectives.players import CriticLoss, CriticTerms, Fakes, GeneratorLoss
 from pyro_dgm.objectives.ranges import check_range
 from pyro_dgm.objectives.readings import AdversarialLosses
@@ -51,7 +51,7 @@ class Adversarial:
             ``"extragradient"`` or ``"optimistic"``, see :mod:`~pyro_dgm.objectives.updates`.
         average: Decay of a running average of the generator's weights, such as 0.999, kept in
             :attr:`averaged`; None for none. For a generator with batch normalisation see
-            :meth:`freeze_normalisation`.
+            :meth:`calibrate_average`.
         watch: The :class:`~pyro_dgm.objectives.watch.Watch` over the game, with its alarms; by default one
             that measures every 100 steps, without held-out data.
         on_divergence: What an alarm of the default watch does: ``"warn"``, ``"raise"`` or ``"ignore"``.
@@ -119,7 +119,6 @@ class Adversarial:
         self.average = None if average is None else WeightAverage(model, average)
         self.watch = Watch(on_divergence=on_divergence) if watch is None else watch
         self.steps = 0
-        self._frozen = False
 
     @property
     def averaged(self) -> nn.Module:
@@ -153,34 +152,26 @@ class Adversarial:
             terms: CriticTerms = self.critic_loss(batch)
             return AdversarialLosses.of(terms, float(self.generator_loss(batch)))
 
-    def freeze_normalisation(self, batch: Batch | Tensor, *, passes: int = 50) -> None:
-        """Make the generator's batch normalisation a fixed map from now on, and begin its average anew.
+    def calibrate_average(self, batch: Batch | Tensor, *, passes: int = 50) -> None:
+        """Give the averaged generator's batch normalisation the statistics of its own draws.
 
         Running statistics are those of weights that move, and weights averaged along the way have others:
-        the average can then draw much worse than the generator does in training. This sets them to those of
-        ``passes`` batches of the present generator's draws and keeps them there; scale and shift go on
-        training. The best time is when the learning rates begin to fall. A second call changes nothing, and
-        without batch normalisation nothing does.
+        the average can then draw much worse than the generator does in training. Call this before drawing
+        from :attr:`averaged`; the game goes on as it would have. Without batch normalisation, or without an
+        average, nothing changes.
 
         Args:
             batch: As for :meth:`step`: how many rows to draw at a time, and for which context.
             passes: Number of batches drawn.
         """
-        layers = batch_norms(self.model)
-        if self._frozen or not layers:
-            return
-        batch, fakes = as_whole_batch(batch, "Adversarial"), Fakes(self.model)
-        measure_statistics(self.model, lambda: fakes(batch), passes, self.steps)
-        self._frozen = True
-        self._mind_frozen()
         if self.average is not None:
-            self.average = WeightAverage(self.model, self.average.decay)
+            batch, fakes = as_whole_batch(batch, "Adversarial"), Fakes(self.average.model)
+            measure_statistics(self.average.model, lambda: fakes(batch), passes, self.steps)
 
     def train(self, mode: bool = True) -> Adversarial:
-        """Set the mode of both networks; layers that are frozen stay in evaluation mode."""
+        """Set the mode of both networks."""
         self.model.train(mode)
         self.critic.train(mode)
-        self._mind_frozen()
         return self
 
     def state_dict(self) -> dict[str, Any]:
@@ -194,7 +185,6 @@ class Adversarial:
             "regularisers": [regulariser.state_dict() for regulariser in self.regularisers],
             "updates": self.updates.state_dict(),
             "watch": self.watch.state_dict(),
-            "frozen": self._frozen,
             "steps": self.steps,
         }
 
@@ -212,13 +202,6 @@ class Adversarial:
         self.updates.load_state_dict(state["updates"])
         self.watch.load_state_dict(state["watch"])
         self.steps = state["steps"]
-        self._frozen = state.get("frozen", False)
-        self._mind_frozen()
-
-    def _mind_frozen(self) -> None:
-        if self._frozen:
-            for layer in batch_norms(self.model):
-                layer.eval()
 
     def _critic(self, batch: Batch, seen: dict[str, Any]) -> Player:
         def gradient() -> None:
