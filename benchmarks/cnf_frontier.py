@@ -118,12 +118,18 @@ def draw(table: Path, picture: Path) -> None:
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if cells[0] in SETTINGS:
             curves.setdefault(cells[0], []).append((float(cells[2]), float(cells[7])))
-    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
+    seconds = sorted({time for points in curves.values() for time, _ in points})
+    marks = "osD^v<>ph"
     for ax, kind in zip(figure.subplots(1, 2, sharey=True), ("CNF", "OT-Flow"), strict=True):
-        for name, points in curves.items():
-            if name.startswith(kind):
-                ax.plot(*zip(*sorted(points), strict=True), marker="o", label=name)
+        chosen = [name for name in curves if name.startswith(kind)]
+        for name, mark in zip(chosen, marks, strict=False):
+            ax.plot(*zip(*sorted(curves[name]), strict=True), marker=mark, label=name)
         ax.set(xscale="log", yscale="log", xlabel="CPU seconds", ylabel="J_ML - H(X), nats", title=kind)
+        ax.set_xticks(seconds, [f"{time:g}" for time in seconds])
+        ax.xaxis.minorticks_off()
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter("{x:g}")
         ax.legend(fontsize=7)
     picture.write_bytes(plotting.png_bytes(figure))
 

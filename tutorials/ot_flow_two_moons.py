@@ -38,7 +38,7 @@ moons = data.two_moons(noise=0.05)
 torch.manual_seed(0)
 flow = OTFlow(2, nt_train=4, nt_eval=16)
 model = NormalizingFlow(flow)
-history = fit(model, moons, steps=60 if FAST else 1500, lr=1e-2, schedule="cosine", progress=False)
+history = fit(model, moons, steps=60 if FAST else 1500, lr=2e-2, schedule="cosine", progress=False)
 print(history, f"{sum(p.numel() for p in flow.parameters())} parameters")
 
 # %% [markdown]

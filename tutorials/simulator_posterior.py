@@ -96,7 +96,7 @@ narrow = {name: d.mean(1, keepdim=True) + 0.7 * (d - d.mean(1, keepdim=True)) fo
 good, bad = calibration(truth, draws), calibration(truth, narrow)
 print(good)
 print("made too narrow:", bad)
-figure, axes = plt.subplots(1, 2, figsize=(10, 3.6))
+figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
 plotting.rank_ecdf(good, ax=axes[0])
 plotting.rank_ecdf(bad, ax=axes[1])
 figure.savefig(OUT / "simulator_ranks.png", dpi=120)
@@ -112,7 +112,7 @@ with torch.no_grad():
 one = posterior.sample(cases, 1000, seed=3)
 with torch.no_grad():
     again = pyro.poutine.condition(epidemic, {name: value[:200] for name, value in one.items()})()
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8))
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
 left.plot(one["contact"], one["recovery"], ".", markersize=2)
 left.plot(0.45, 0.12, "k+", markersize=14)
 left.set(xlabel="contact", ylabel="recovery", title="posterior, and the truth")

@@ -81,8 +81,20 @@ def side_by_side(title: str, measurements: Iterable[Measurement], notes: Sequenc
         cells = {m.model: m.text for m in found}
         name = f"{quantity}, {unit}" if unit else quantity
         table.append([name, _limits(found), *(cells.get(model, "") for model in models)])
-    sources = dict.fromkeys(f"{m.quantity}: {m.source}." for m in measurements if m.source)
-    return Table(title, ["quantity", "floor or limit", *models], table, [*sources, *notes])
+    return Table(title, ["quantity", "floor or limit", *models], table, [*_sources(measurements), *notes])
+
+
+def _sources(measurements: Iterable[Measurement]) -> list[str]:
+    """Where the numbers come from, quantity by quantity, with the models where that differs among them."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for m in measurements:
+        if m.source:
+            found.setdefault(m.quantity, {}).setdefault(m.source, []).append(m.model)
+    return [
+        f"{quantity} ({', '.join(models)}): {source}." if len(sources) > 1 else f"{quantity}: {source}."
+        for quantity, sources in found.items()
+        for source, models in sources.items()
+    ]
 
 
 def to_csv(measurements: Iterable[Measurement]) -> str:

@@ -45,6 +45,15 @@ def test_models_share_a_row_only_on_the_same_data():
     assert [row[2:] for row in table.rows] == [[ONE.text, ONE.text, ""], ["", "", ONE.text]]
 
 
+def test_notes_name_the_models_where_they_differ_among_them():
+    b, c = replace(ONE, model="b"), replace(ONE, model="c", source="another way")
+    assert side_by_side("T", [ONE, b]).notes == [f"{ONE.quantity}: {ONE.source}."]
+    assert side_by_side("T", [ONE, b, c]).notes == [
+        f"{ONE.quantity} ({ONE.model}, b): {ONE.source}.",
+        f"{ONE.quantity} (c): another way.",
+    ]
+
+
 def test_limits_that_differ_name_their_model():
     table = side_by_side("T", [ONE, replace(ONE, model="b", limit="≥ 0")])
     assert table.rows[0][1] == "≥ H(X) (a); ≥ 0 (b)"
