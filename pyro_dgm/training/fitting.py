@@ -255,7 +255,7 @@ def fit(
             look_ahead(objective, rows_of(data_source))
             loop.run(state, Progress(budget.steps, progress and ranks.first))
     look_back(objective, rows_of(data_source), state.history)
-    if ranks.first:
+    if ranks.first and not shard:
         with own_random_state(derived_seed(seed, 4), devices):
             look_at_steps(objective, partial(some_rows, data_source, 200))
     leave_if_terminated(state.history.stopped)
