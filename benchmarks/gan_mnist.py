@@ -33,7 +33,7 @@ from pyro_dgm.objectives import Adversarial, GradientPenalty
 from pyro_dgm.training import fit
 from pyro_dgm.training.schedules import constant_then_linear
 
-NUM, BATCH, BAR_32 = 5000, 64, 0.03
+NUM, BATCH, BAR_32, SLOWEST_CRITIC = 5000, 64, 0.03, 0.5
 RECIPES: dict[str, dict[str, Any]] = {
     "dcgan": {
         "loss": "non-saturating",
@@ -128,8 +128,10 @@ def train(
     generator = torch.Generator().manual_seed(game.steps)
     while used < budget:
         began = time.process_time()
-        for optimizer, lr in zip(game.optimizers, lrs, strict=True):
-            optimizer.param_groups[0]["lr"] = lr * constant_then_linear((used - start) / (budget - start))
+        factor = constant_then_linear((used - start) / (budget - start))
+        # A critic that has stopped learning sends the generator off in one direction.
+        for optimizer, lr, least in zip(game.optimizers, lrs, (0.0, SLOWEST_CRITIC), strict=True):
+            optimizer.param_groups[0]["lr"] = lr * max(factor, least)
         for _ in range(25):
             losses = game.step(images[torch.randint(len(images), (BATCH,), generator=generator)])
         before, used = used, used + time.process_time() - began

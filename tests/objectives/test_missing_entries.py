@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
+from torch.utils.data import DataLoader
 
 from pyro_dgm.data import MaskedRows
 from pyro_dgm.distributions.likelihoods import Bernoulli, Gaussian
@@ -116,6 +117,18 @@ def test_what_stands_in_missing_entries_has_no_effect_on_training():
     assert_close(runs[0], runs[1], rtol=0, atol=0)
     assert_close(runs[0], runs[2], rtol=0, atol=0)
     assert_close(trained(MaskedRows(x.where(mask, torch.tensor(NAN))))[0], runs[0], rtol=0, atol=0)
+
+
+def test_a_loader_may_give_batches_with_masks_and_anything_below_them():
+    x, mask = bits()
+
+    def batches(value):
+        given = [Batch(x.where(mask, torch.tensor(value)), mask=mask)]
+        return DataLoader(given, batch_size=None)
+
+    runs = [trained(batches(value))[0] for value in (0.0, NAN)]
+    assert_close(runs[0], runs[1], rtol=0, atol=0)
+    assert all(p.isfinite().all() for p in runs[0])
 
 
 def test_a_mask_that_hides_nothing_is_no_mask():
