@@ -15,8 +15,8 @@ def batch_norms(module: nn.Module) -> list[_BatchNorm]:
     """Return the layers of batch normalisation that keep running statistics.
 
     Example:
-        >>> batch_norms(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)))
-        [BatchNorm1d(3, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)]
+        >>> len(batch_norms(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))))
+        1
     """
     return [m for m in module.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
 
