@@ -29,7 +29,7 @@ def row(name: str, samples: int) -> str:
     flow, data = used_flow(name)
     exact = truth(flow, data)
     predictive = predictive_deviation(flow, exact)
-    guides = [guide_deviation(make, lr, flow, data, exact) for make, lr in GUIDES.values()]
+    guides = [guide_deviation(make, lr, steps, flow, data, exact) for make, lr, steps in GUIDES.values()]
     of_mean, of_sd, ess = nuts_deviations(flow, data, exact, samples)
     again = ""
     if max(of_mean, of_sd) > 3:

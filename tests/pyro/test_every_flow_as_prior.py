@@ -24,8 +24,8 @@ def battery(name, num_samples):
         flow, rows = used_flow(name)
         exact = truth(flow, rows)
         assert predictive_deviation(flow, exact) < 4.5
-        for kind, (make, lr) in GUIDES.items():
-            deviation, gap = guide_deviation(make, lr, flow, rows, exact)
+        for kind, (make, lr, steps) in GUIDES.items():
+            deviation, gap = guide_deviation(make, lr, steps, flow, rows, exact)
             assert deviation < 4.5, kind
             assert -0.02 < gap < 1, kind
         of_mean, of_sd, _ = nuts_deviations(flow, rows, exact, num_samples)
