@@ -32,6 +32,7 @@ class MaskedRows:
         mask: True where an entry is observed.
 
     Raises:
+        ArgumentTypeError: If the mask does not hold truth values.
         DataError: If an observed entry is infinite or NaN, or there are no rows, or none has an observed
             entry.
         ShapeError: If mask or contexts do not fit the rows.

@@ -3,15 +3,43 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pyro_dgm.diagnostics.step_count import MOST_STEPS, search_steps
+from pyro_dgm.errors import SolverFailed
 from pyro_dgm.models.generative_model import evaluating
 
-__all__ = ["with_settled_steps"]
+__all__ = ["j_ml_with", "takes_fixed_steps", "with_settled_steps"]
+
+
+def takes_fixed_steps(flow: Any) -> bool:
+    """Whether a flow solves its equation with a fixed number of steps."""
+    return hasattr(flow, "nt_train") and getattr(flow, "solver", None) != "dopri5"
+
+
+@torch.no_grad()
+def j_ml_with(num_steps: int, flow: Any, rows: Tensor, context: Tensor | None = None) -> float:
+    """Return J_ML of rows ``(n, D)`` with so many equal steps, in nats; NaN if a row runs off.
+
+    Args:
+        num_steps: Number of steps of the solve.
+        flow: A flow of fixed steps; its ``nt_eval`` is put back.
+        rows: Rows of data.
+        context: Their contexts ``(n, C)``, or None.
+    """
+    before = flow.nt_eval
+    try:
+        with evaluating(flow):
+            flow.nt_eval = num_steps
+            return float(-flow(context).log_prob(rows).double().mean())
+    except SolverFailed:
+        return math.nan
+    finally:
+        flow.nt_eval = before
 
 
 @torch.no_grad()
@@ -34,18 +62,11 @@ def with_settled_steps(model: Any, rows: Tensor, context: Tensor | None = None) 
         True
     """
     flow = getattr(model, "flow", model)
-    if not isinstance(getattr(flow, "nt_eval", None), int) or getattr(flow, "solver", None) == "dopri5":
+    if not takes_fixed_steps(flow):
         return model
-    twin = copy.deepcopy(model)
-    inner = getattr(twin, "flow", twin)
-
-    def j_ml(num_steps: int) -> float:
-        inner.nt_eval = num_steps
-        with evaluating(inner):
-            return float(-inner(context).log_prob(rows).double().mean())
-
-    found = search_steps(j_ml) or MOST_STEPS
+    found = search_steps(lambda num: j_ml_with(num, flow, rows, context)) or MOST_STEPS
     if found <= flow.nt_eval:
         return model
-    inner.nt_eval = found
+    twin = copy.deepcopy(model)
+    getattr(twin, "flow", twin).nt_eval = found
     return twin

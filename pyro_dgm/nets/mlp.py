@@ -57,9 +57,8 @@ class MLP(nn.Module):
         with warnings.catch_warnings():  # a function of nothing (D = 1, no context) is its biases
             warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
             for size_in, size_out in pairwise(sizes):
-                slow = layers and later_rate != 1.0
-                layer = partial(SlowLinear, rate=later_rate) if slow else nn.Linear
-                layers += [layer(size_in, size_out), activation()]
+                later = partial(SlowLinear, rate=later_rate) if layers and later_rate != 1.0 else nn.Linear
+                layers += [later(size_in, size_out), activation()]
         self.layers = nn.Sequential(*layers[:-1])
         if zero_last:
             nn.init.zeros_(layers[-2].weight)  # type: ignore[arg-type]

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from pyro_dgm.arguments import positive_number
+
 __all__ = ["SlowLinear"]
 
 
@@ -20,6 +22,12 @@ class SlowLinear(nn.Linear):
         out_features: Size of the output.
         rate: The factor ``r``, positive.
 
+    Shape:
+        Input ``(*batch, in_features)``, output ``(*batch, out_features)``.
+
+    Raises:
+        DataError: If the rate is not positive and finite.
+
     Example:
         >>> layer = SlowLinear(2, 3, rate=0.1)
         >>> layer(torch.zeros(2)).allclose(0.1 * layer.bias)
@@ -28,7 +36,7 @@ class SlowLinear(nn.Linear):
 
     def __init__(self, in_features: int, out_features: int, *, rate: float) -> None:
         super().__init__(in_features, out_features)
-        self.rate = rate
+        self.rate = positive_number("rate", rate)
         with torch.no_grad():
             for p in self.parameters():
                 p.div_(rate)

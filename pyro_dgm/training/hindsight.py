@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyro_dgm.diagnostics.settled_steps import j_ml_with, takes_fixed_steps
 from pyro_dgm.models import NormalizingFlow
 from pyro_dgm.objectives.batch import Batch
 from pyro_dgm.training.history import History
 from pyro_dgm.training.isolation import own_random_state
-from pyro_dgm.training.step_control import j_ml_with, takes_fixed_steps
 
 __all__ = ["DensityWarning", "look_ahead", "look_at_steps", "look_back"]
 

@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from pyro_dgm.errors import DataError, SolverFailed
-from pyro_dgm.models.generative_model import evaluating
+from pyro_dgm.diagnostics.settled_steps import j_ml_with, takes_fixed_steps
+from pyro_dgm.errors import DataError
 from pyro_dgm.training.budget import positive_int
 from pyro_dgm.training.callbacks import Callback, FitState
 
-__all__ = ["StepControl", "j_ml_with", "takes_fixed_steps"]
-
-
-def takes_fixed_steps(flow: Any) -> bool:
-    """Whether a flow solves its equation with a fixed number of steps."""
-    return hasattr(flow, "nt_train") and getattr(flow, "solver", None) != "dopri5"
-
-
-@torch.no_grad()
-def j_ml_with(num_steps: int, flow: Any, rows: Tensor, context: Tensor | None = None) -> float:
-    """Return J_ML of the rows under a flow with so many equal steps, in nats; NaN where a row runs off."""
-    before = flow.nt_eval
-    try:
-        with evaluating(flow):
-            flow.nt_eval = num_steps
-            return float(-flow(context).log_prob(rows).double().mean())
-    except SolverFailed:
-        return math.nan
-    finally:
-        flow.nt_eval = before
+__all__ = ["StepControl"]
 
 
 class StepControl(Callback):
