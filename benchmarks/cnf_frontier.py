@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim import SGD, Optimizer, RMSprop
 
 from benchmarks.moons import gap
 from benchmarks.timed_training import converged_steps, train
@@ -40,6 +41,7 @@ class Setting:
         clip: Largest norm of the gradient.
         control: Whether ``StepControl`` sets the number of steps in training.
         matching: The share of the time that is spent on flow matching first.
+        optimizer: Another optimiser than fused Adam.
     """
 
     kind: type[Flow]
@@ -48,11 +50,19 @@ class Setting:
     clip: float
     control: bool = False
     matching: float = 0.0
+    optimizer: type[Optimizer] | None = None
 
 
-def cnf(*, lr: float = 5e-3, control: bool = True, matching: float = 0.0, **options: Any) -> Setting:
+def cnf(
+    *,
+    lr: float = 5e-3,
+    control: bool = True,
+    matching: float = 0.0,
+    optimizer: type[Optimizer] | None = None,
+    **options: Any,
+) -> Setting:
     """A CNF with steps at random times."""
-    return Setting(CNF, {"random_steps": True, **options}, lr, 5.0, control, matching)
+    return Setting(CNF, {"random_steps": True, **options}, lr, 5.0, control, matching, optimizer)
 
 
 def ot_flow(*, lr: float = 2e-2, control: bool = False, **options: Any) -> Setting:
@@ -69,6 +79,8 @@ SETTINGS = {
     "CNF, lr 1e-2": cnf(lr=1e-2),
     "CNF, kinetic 0.01": cnf(kinetic_weight=0.01),
     "CNF, matched first": cnf(matching=0.25),
+    "CNF, RMSprop": cnf(optimizer=RMSprop),
+    "CNF, SGD lr 5e-2": cnf(optimizer=SGD, lr=5e-2),
     "OT-Flow": ot_flow(),
     "OT-Flow, controlled": ot_flow(control=True, random_steps=True),
     "OT-Flow, width 16": ot_flow(width=16),
@@ -94,6 +106,7 @@ def point(name: str, seconds: float, seed: int) -> str:
         matching=setting.matching,
         clip=setting.clip,
         control=setting.control,
+        optimizer=setting.optimizer,
         seed=seed,
     )
     trained = flow.nt_train
@@ -120,7 +133,7 @@ def draw(table: Path, picture: Path) -> None:
             curves.setdefault(cells[0], []).append((float(cells[2]), float(cells[7])))
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     seconds = sorted({time for points in curves.values() for time, _ in points})
-    marks = "osD^v<>ph"
+    marks = "osD^v<>phXd*"
     for ax, kind in zip(figure.subplots(1, 2, sharey=True), ("CNF", "OT-Flow"), strict=True):
         chosen = [name for name in curves if name.startswith(kind)]
         for name, mark in zip(chosen, marks, strict=False):

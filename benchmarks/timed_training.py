@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
-from pyro_dgm.diagnostics.step_count import search_steps
+from pyro_dgm.diagnostics.settled_steps import j_ml_with
+from pyro_dgm.diagnostics.step_count import MOST_STEPS, search_steps
 from pyro_dgm.flows import Flow, RealNVP
 from pyro_dgm.models import NormalizingFlow
 from pyro_dgm.objectives import FlowMatching
@@ -47,6 +49,7 @@ def train(
     average: float = 0.995,
     largest: int = 512,
     control: bool = False,
+    optimizer: type[Optimizer] | None = None,
     seed: int = 0,
 ) -> int:
     """Train in place, with a cosine schedule in each phase; return the number of updates.
@@ -61,6 +64,7 @@ def train(
         average: Decay of the averaged weights.
         largest: Rows of the last batch; the first has 256.
         control: Whether the number of steps in time follows from the likelihood (``StepControl``).
+        optimizer: Another optimiser than fused Adam.
         seed: Seed of ``fit``.
     """
     _load_the_engine()
@@ -85,6 +89,7 @@ def train(
             data,
             steps=10**7,
             lr=lr,
+            optimizer=optimizer,
             schedule=cosine,
             clip=clip,
             seed=seed,
@@ -104,9 +109,4 @@ def _load_the_engine() -> None:
 
 def converged_steps(flow: Flow, rows: Tensor) -> int:
     """The number of steps from which doubling changes J_ML by less than 1e-3; 512 if none does."""
-
-    def j_ml(steps: int) -> float:
-        flow.nt_eval = steps
-        return -flow().log_prob(rows).double().mean().item()
-
-    return search_steps(j_ml) or 512
+    return search_steps(lambda steps: j_ml_with(steps, flow, rows)) or MOST_STEPS
