@@ -44,6 +44,7 @@ class StepControl(Callback):
         TypeError: If the flow takes no number of steps.
 
     Example:
+        >>> import torch
         >>> from pyro_dgm.flows import CNF
         >>> from pyro_dgm.models import NormalizingFlow
         >>> from pyro_dgm.training import fit
