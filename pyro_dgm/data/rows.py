@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pyro_dgm.errors import DataError, ShapeError, UnknownNameError
+from pyro_dgm.finite import is_finite
 
 __all__ = ["as_rows"]
 
@@ -63,8 +64,8 @@ def as_rows(
             stacklevel=2,
         )
     rows = given.to(dtype)
-    finite = rows.isfinite()
-    if nan != "keep" and not finite.all():
+    if nan != "keep" and not is_finite(rows):
+        finite = rows.isfinite()
         if nan == "error":
             raise DataError(_describe_bad_entries(given, finite, name, dtype))
         keep = finite.flatten(1).all(1)

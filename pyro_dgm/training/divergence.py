@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_dgm.errors import TrainingDiverged
+from pyro_dgm.finite import is_finite
 from pyro_dgm.objectives.batch import Batch
 from pyro_dgm.training.parts import local_of, spread_like
 
@@ -64,7 +65,7 @@ class LastGood:
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:
     """Whether no tensor has a NaN or infinite entry."""
-    return all(bool(t.detach().isfinite().all()) for t in tensors)
+    return all(is_finite(t) for t in tensors)
 
 
 def bad_data(batch: Batch) -> str | None:

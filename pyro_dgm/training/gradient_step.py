@@ -14,11 +14,13 @@ from pyro_dgm.objectives.batch import Batch
 from pyro_dgm.training.divergence import LastGood, all_finite, diverged, find_culprit
 from pyro_dgm.training.first_step import first_loss
 from pyro_dgm.training.memory import forget, is_out_of_memory, ran_out
-from pyro_dgm.training.optimizers import OptimizerLike, as_optimizer, trainable_parameters
+from pyro_dgm.training.optimizers import OptimizerLike, as_optimizer, keeps_finite, trainable_parameters
 from pyro_dgm.training.ranks import Ranks, part_of
 from pyro_dgm.training.within import Within
 
 __all__ = ["GradientStep"]
+
+LARGE, KEEP_EVERY = 1e18, 100
 
 
 class GradientStep:
@@ -57,6 +59,7 @@ class GradientStep:
         self._lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
         self._weights = LastGood(self.parameters)
         self._buffers = LastGood(objective.buffers())
+        self._known, self._safe = optimizer is None, False  # an optimiser whose updates keep weights finite
         self._updating = False
         self._loss, self._checked = self._wrapped(objective), False
 
@@ -74,8 +77,7 @@ class GradientStep:
             self.optimizer.zero_grad()
             values = self._backward(step, batch)
             norm = self._clipped_norm(step, batch, values["loss"])
-            self._weights.keep()
-            self._updating = True
+            self._updating = self._keep_weights(step, norm)
             self.optimizer.step()
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
@@ -146,7 +148,17 @@ class GradientStep:
         """Go on from a :meth:`state_dict`; learning rates are those of now, not those that were saved."""
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self._safe = False
         self.scale_lr(1.0)
+
+    def _keep_weights(self, step: int, norm: float) -> bool:
+        """Keep the weights where the update could lose them, and now and then besides; returns whether."""
+        self._known &= norm < LARGE  # its moments remember a larger one
+        if self._known and self._safe and self.optimizer.param_groups[0]["lr"] <= 1.0 and step % KEEP_EVERY:
+            return False
+        self._weights.keep()
+        self._safe = self._known and keeps_finite(self.optimizer)
+        return True
 
     def _undo(self) -> str:
         """Go back to before the step, whatever part of it was done."""

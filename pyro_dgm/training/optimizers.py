@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Adam, Optimizer
 
 from pyro_dgm.training.divergence import all_finite
 from pyro_dgm.training.parts import local_of
 
-__all__ = ["OptimizerLike", "as_optimizer", "trainable_parameters"]
+__all__ = ["OptimizerLike", "as_optimizer", "keeps_finite", "trainable_parameters"]
 
+WIDE = (torch.float, torch.double)
 OptimizerLike = Optimizer | Callable[[list[nn.Parameter]], Optimizer]
 
 
@@ -56,6 +58,18 @@ def as_optimizer(optimizer: Any, parameters: list[nn.Parameter], lr: float) -> O
         )
     _check_owned(made, parameters)
     return made
+
+
+def keeps_finite(optimizer: Optimizer) -> bool:
+    """Whether an update leaves finite weights as they are or finite: that of the default optimiser does.
+
+    Fused Adam in single precision or more squares no gradient below 1e18 to infinity, and at a rate of at
+    most one adds no more than the gradient over ``eps``. Its moments must be there already.
+    """
+    return all(
+        group["fused"] and all(p.dtype in WIDE and p in optimizer.state for p in group["params"])
+        for group in optimizer.param_groups
+    )
 
 
 def _check_owned(optimizer: Optimizer, parameters: Iterable[nn.Parameter]) -> None:

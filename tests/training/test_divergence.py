@@ -1,8 +1,11 @@
 import math
+import warnings
 
 import pyro.distributions as dist
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch.distributions import Distribution
 
@@ -165,3 +168,60 @@ def test_validation_is_on_in_the_first_step_and_off_afterwards():
     fit(Watch(), rows(), steps=3, progress=False)
     assert seen == [True, False, False]
     assert Distribution._validate_args
+
+
+class Pulled(Mean):
+    """Has the gradients it is given, one after the other, and a loss of zero while the point is finite."""
+
+    def __init__(self, gradients):
+        super().__init__()
+        self.float()
+        self.gradients = list(gradients)
+
+    def forward(self, batch):
+        gradient = self.gradients.pop(0) if self.gradients else 0.0
+        return (gradient * (self.point - self.point.detach())).sum()
+
+
+HUGE = 3.4e38  # just below the largest number of single precision
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "lr", "gradients"),
+    [
+        (torch.optim.SGD, 1.0, [1.0, 2.0, HUGE, HUGE]),
+        (None, 3e37, [1.0] * 20),
+        (None, 1e-2, [1.0, 1.0, *[-HUGE] * 10, HUGE]),
+        (lambda ps: torch.optim.Adam(ps, 1e-2, fused=True), 1.0, [1.0, 1.0, *[-HUGE] * 10, HUGE]),
+    ],
+)
+def test_the_last_finite_weights_come_back_whichever_update_overflowed(optimizer, lr, gradients):
+    loss, before = Pulled(gradients), []
+
+    def remember(state):
+        before.append(loss.point.detach().clone())
+
+    with pytest.raises(TrainingDiverged):
+        fit(
+            loss,
+            rows().float(),
+            steps=99,
+            clip=None,
+            optimizer=optimizer,
+            lr=lr,
+            callbacks=[remember],
+            progress=False,
+        )
+    finite = [point for point in before if point.isfinite().all()]
+    assert len(finite) == len(before) - 1
+    assert torch.equal(loss.point.detach(), finite[-1])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(-1e17, 1e17) | st.floats(-2.0, 2.0), max_size=12), st.floats(1e-6, 1.0))
+def test_updates_of_the_default_optimiser_that_are_not_kept_are_finite(gradients, lr):
+    loss = Pulled(gradients)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of advice about the loss, which does not fall
+        fit(loss, rows().float(), steps=len(gradients) + 1, clip=None, lr=lr, progress=False)
+    assert loss.point.isfinite().all()
