@@ -20,6 +20,8 @@ from tests.contract.cases import perturbed
 from tests.pyro.flows_of_the_library import FLOWS
 
 SPREAD = 0.5  # of the observations
+# The largest deviations in standard errors, and the gap of a bound in nats.
+MOST, MOST_OF_NUTS, LEAST_GAP, MOST_GAP = 4.5, 3.0, -0.02, 1.0
 
 
 @contextmanager

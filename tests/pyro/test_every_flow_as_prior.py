@@ -7,6 +7,10 @@ from pyro_dgm.flows import AutoregressiveFlow, Flow, ImageFlow
 from tests.pyro.flows_of_the_library import FLOWS
 from tests.pyro.prior_battery import (
     GUIDES,
+    LEAST_GAP,
+    MOST,
+    MOST_GAP,
+    MOST_OF_NUTS,
     double_precision,
     guide_deviation,
     nuts_deviations,
@@ -23,16 +27,18 @@ def battery(name, num_samples):
     with double_precision():
         flow, rows = used_flow(name)
         exact = truth(flow, rows)
-        assert predictive_deviation(flow, exact) < 4.5
+        assert predictive_deviation(flow, exact) < MOST
         for kind, (make, lr, steps) in GUIDES.items():
             deviation, gap = guide_deviation(make, lr, steps, flow, rows, exact)
-            assert deviation < 4.5, kind
-            assert -0.02 < gap < 1, kind
+            assert deviation < MOST, kind
+            assert LEAST_GAP < gap < MOST_GAP, kind
         of_mean, of_sd, _ = nuts_deviations(flow, rows, exact, num_samples)
-        if max(of_mean, of_sd) > 3:  # one of hundred such is: half the standard error tells chance from bias
+        if (
+            max(of_mean, of_sd) > MOST_OF_NUTS
+        ):  # one of hundred such is: half the standard error tells chance from bias
             of_mean, of_sd, _ = nuts_deviations(flow, rows, exact, 4 * num_samples)
-        assert of_mean < 3
-        assert of_sd < 3
+        assert of_mean < MOST_OF_NUTS
+        assert of_sd < MOST_OF_NUTS
 
 
 def test_no_public_flow_is_missing_from_the_battery():
