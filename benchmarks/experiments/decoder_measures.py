@@ -8,7 +8,9 @@ import torch
 from pyro.distributions import Normal, TorchDistribution
 from torch import Tensor
 
+from benchmarks.experiments.decoder_models import Decoded
 from pyro_dgm import data, metrics
+from pyro_dgm.diagnostics import aggregate_posterior
 from pyro_dgm.models import VAE, ImplicitGenerator
 
 SIGMA = 0.1
@@ -67,6 +69,21 @@ def likelihoods(model: Any, binary: data.ImageData) -> dict[tuple[str, str], str
         elbo = torch.cat([model.log_prob_bound(part) for part in x.split(500)])
     estimate = metrics.importance_log_likelihood(model, x, num_samples=100, seed=0)
     return {("VAE", "-ELBO"): f"{-elbo.mean():.2f}", ("VAE", "-IWAE, K = 100"): f"{-estimate.mean:.2f}"}
+
+
+@torch.no_grad()
+def latents_from_prior(model: Any, binary: data.ImageData) -> str:
+    """Energy distance of the latents of 2000 test images to as many of the prior; empty where none are."""
+    x = binary.test[:2000]
+    if isinstance(model, VAE):
+        found = aggregate_posterior(model, x, seed=0)
+    elif isinstance(model, ImplicitGenerator) and isinstance(model.generator, Decoded):
+        z = model.generator.encode(x)
+        prior = torch.randn(len(z), z.shape[-1], generator=torch.Generator().manual_seed(0))
+        found = metrics.energy_distance(z, prior, seed=0)
+    else:
+        return ""
+    return f"{found.value:.4f} [{found.low:.4f}, {found.high:.4f}]"
 
 
 def as_means(model: Any) -> Any:

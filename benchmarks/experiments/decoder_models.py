@@ -41,15 +41,21 @@ class Rows(nn.Module):
 
 
 class Decoded(nn.Module):
-    """A flow over codes, and the decoder that was frozen: z to codes to images."""
+    """A flow over the standardised codes of an autoencoder that is frozen: z to codes to images, and back."""
 
-    def __init__(self, flow: NormalizingFlow, decoder: nn.Module) -> None:
+    def __init__(self, flow: NormalizingFlow, auto: Autoencoder, centre: Tensor, scale: Tensor) -> None:
         super().__init__()
-        self.flow, self.decoder = copy.deepcopy(flow.flow), decoder
+        self.flow, self.auto = copy.deepcopy(flow.flow), auto.requires_grad_(False)
+        self.register_buffer("centre", centre)
+        self.register_buffer("scale", scale)
 
     def forward(self, z: Tensor) -> Tensor:
         """Return images."""
-        return torch.sigmoid(self.decoder(self.flow.transform()(z)))
+        return torch.sigmoid(self.auto.decoder(self.flow.transform()(z) * self.scale + self.centre))
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the latents of images."""
+        return self.flow.transform().inv((self.auto.encode(x) - self.centre) / self.scale)  # type: ignore[no-any-return]
 
 
 def vae(images: data.ImageData, q: int, updates: int, seed: int) -> VAE:
@@ -77,18 +83,7 @@ def latent_flow(images: data.ImageData, q: int, updates: int, seed: int) -> Impl
     centre, scale = codes.mean(0), codes.std(0)
     flow = NormalizingFlow(NeuralSpline(q, num_layers=4, hidden_dims=(64, 64), affine=True))
     fit(flow, (codes - centre) / scale, steps=updates, batch_size=256, schedule="cosine", progress=False)
-    decoder = nn.Sequential(_Scaled(centre, scale), auto.decoder).requires_grad_(False)
-    return ImplicitGenerator(Decoded(flow, decoder), q, data_shape=images.event_shape).eval()
-
-
-class _Scaled(nn.Module):
-    def __init__(self, centre: Tensor, scale: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("centre", centre)
-        self.register_buffer("scale", scale)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.scale + self.centre  # type: ignore[operator, no-any-return]
+    return ImplicitGenerator(Decoded(flow, auto, centre, scale), q, data_shape=images.event_shape).eval()
 
 
 def game(name: str, grey: data.ImageData, start: VAE | None, q: int, updates: int, seed: int) -> nn.Module:

@@ -25,7 +25,14 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from benchmarks.experiments.decoder_measures import annealed, as_means, batch_w1, likelihoods, roughness
+from benchmarks.experiments.decoder_measures import (
+    annealed,
+    as_means,
+    batch_w1,
+    latents_from_prior,
+    likelihoods,
+    roughness,
+)
 from benchmarks.experiments.decoder_models import GAMES, competitors, game, latent_flow, vae
 from pyro_dgm import data
 from pyro_dgm.errors import PyroDGMError
@@ -145,7 +152,7 @@ def one_seed(
     picture(models, test).savefig(options.out / "matched_decoders.png", dpi=70, bbox_inches="tight")
     cells: dict[tuple[str, str], str] = {(m.model, m.quantity): m.text for m in found.measurements}
     cells |= likelihoods(start, binary)
-    floors = {m.quantity: m.limit for m in found.samples}
+    floors = {m.quantity: m.limit for m in found.samples} | {"latents from prior": "0 for the prior itself"}
     for name, model in models.items():
         if isinstance(model, Exception):
             continue
@@ -153,6 +160,7 @@ def one_seed(
         cells[name, "W1 of batches"] = f"{batch_w1(mean.sample(1024, seed=3), test[:1024]):.3f}"
         if name in seconds:
             cells[name, "log p under noise 0.1 (AIS)"] = annealed(mean, test[:10], scale["temperatures"])
+        cells[name, "latents from prior"] = latents_from_prior(model, binary)
         cells[name, "sd over neighbours"] = f"{roughness(mean, q):.2f}"
         cells[name, "updates"] = str(updates) if name in seconds else ""
         cells[name, "CPU s"] = f"{seconds[name]:.0f}" if name in seconds else ""
