@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, softplus
 from torch.nn.modules import module as torch_module
 
+from pyro_dgm.nets import products
 from pyro_dgm.nets.mlp import MLP
 from pyro_dgm.nets.rectified_by_hand import is_as_written
 
@@ -39,10 +40,10 @@ class LayersByHand(NamedTuple):
         """Return the output for ``x`` of shape ``(N, in)``, and what :meth:`gradients` needs."""
         inputs, slopes = [x], []
         for k, name in enumerate(self.activations):
-            u = linear(inputs[-1], tensors[2 * k], tensors[2 * k + 1])
+            u = products.linear(inputs[-1], tensors[2 * k], tensors[2 * k + 1])
             inputs.append(softplus(u) if name == "softplus" else u.relu_() if name == "relu" else u.tanh_())
             slopes.append(u)
-        return linear(inputs[-1], tensors[-2], tensors[-1]), inputs + slopes
+        return products.linear(inputs[-1], tensors[-2], tensors[-1]), inputs + slopes
 
     def gradients(
         self, g: Tensor, kept: Sequence[Tensor], tensors: Sequence[Tensor], wanted: Sequence[bool]
@@ -65,10 +66,10 @@ class LayersByHand(NamedTuple):
             if wanted[2 * k + 2]:
                 found[2 * k + 2] = g.sum(0)
             if wanted[2 * k + 1]:
-                found[2 * k + 1] = torch.mm(g.t(), inputs[k])
+                found[2 * k + 1] = products.product(g.t(), inputs[k].t())
             if not any(wanted[: 2 * k + 1]):
                 break
-            g = torch.mm(g, tensors[2 * k])
+            g = products.product(g, tensors[2 * k].t())
             if k:
                 g = _pulled(g, slopes[k - 1], self.activations[k - 1])
             else:

@@ -10,6 +10,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from pyro_dgm.eager import is_eager
+from pyro_dgm.nets import products
 from pyro_dgm.nets.rectified_by_hand import RectifiedByHand, is_as_written
 from pyro_dgm.nets.relu_network import relu_network
 from pyro_dgm.nets.slow_linear import SlowLinear
@@ -73,7 +75,8 @@ class MLP(nn.Module):
             x = torch.cat((x.expand(*batch, -1), context.expand(*batch, -1)), dim=-1)
         parameters = _parameters_if_rectified(self.layers)
         if parameters is None or x.dim() != 2:
-            y: Tensor = self.layers(x)
+            alone = not torch.is_grad_enabled() and is_eager(x)
+            y: Tensor = products.through(self.layers, x) if alone else self.layers(x)
             return y.T if columns else y
         return relu_network(x, parameters, columns=columns)
 

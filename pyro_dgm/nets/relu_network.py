@@ -10,20 +10,17 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from pyro_dgm.eager import is_batched, is_eager
+from pyro_dgm.nets import products
 
 __all__ = ["relu_formula", "relu_gradients", "relu_network", "relu_values"]
-
-# Products with fewer multiplications than this lose by oneDNN, which lays the operands out anew.
-_LARGE = 32_000_000
 
 
 def relu_network(x: Tensor, parameters: Sequence[Tensor], *, columns: bool = False) -> Tensor:
     """Apply linear layers with rectifiers between them.
 
     It is one node of the graph, whose backward pass is written by hand, where that is possible: on the CPU,
-    outside of ``torch.func`` and ``torch.compile``. Large single precision products are done by oneDNN, which
-    torch ships and uses for convolutions: as exact as torch's own, and faster on processors whose best
-    instructions MKL does not use. Derivatives of every order exist.
+    outside of ``torch.func`` and ``torch.compile``. Large products are then done by oneDNN, see
+    :mod:`pyro_dgm.nets.products`. Derivatives of every order exist.
 
     Args:
         x: Vectors in rows, ``(N, K)``; a transposed view of columns will do.
@@ -57,13 +54,13 @@ def relu_values(columns: bool, x: Tensor, parameters: Sequence[Tensor]) -> tuple
     """Return the output, and the input of each layer; computed without a graph."""
     inputs = [x]
     for weight, bias in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
-        inputs.append(_linear(inputs[-1], weight, bias, "relu"))
+        inputs.append(products.linear(inputs[-1], weight, bias, "relu"))
     weight, bias = parameters[-2:]
     if columns:
-        if not _by_onednn(weight, inputs[-1]):
+        if not products.by_onednn(weight, inputs[-1]):
             return torch.addmm(bias.unsqueeze(1), weight, inputs[-1].T), inputs
-        return _product(weight, inputs[-1]).add_(bias.unsqueeze(1)), inputs
-    return _linear(inputs[-1], weight, bias, "none"), inputs
+        return products.product(weight, inputs[-1]).add_(bias.unsqueeze(1)), inputs
+    return products.linear(inputs[-1], weight, bias, "none"), inputs
 
 
 def relu_gradients(
@@ -92,15 +89,15 @@ def relu_gradients(
         if wanted[2 * k + 2]:
             found[2 * k + 2] = g.sum(0)
         if wanted[2 * k + 1]:
-            found[2 * k + 1] = torch.mm(g.T, inputs[k])
+            found[2 * k + 1] = products.product(g.T, inputs[k].T)
         if not any(wanted[: 2 * k + 1]):
             break
         if k:
-            g = _product(g, weight.T)
+            g = products.product(g, weight.T)
             # In place: at large sizes fresh memory costs as much as the operation.
             torch.ops.aten.threshold_backward.grad_input(g, inputs[k], 0, grad_input=g)
         else:
-            found[0] = _product(weight.T, g).T if columns else _product(g, weight.T)
+            found[0] = products.product(weight.T, g).T if columns else products.product(g, weight.T)
     return found
 
 
@@ -132,29 +129,3 @@ def _differentiable(ctx: Any, inputs: tuple[Tensor, ...], grad: Tensor) -> list[
         y = relu_formula(ctx.columns, *aliases)
         found = iter(torch.autograd.grad(y, wanted, grad, create_graph=create_graph))
     return [next(found) if needed else None for needed in ctx.needs_input_grad[1:]]
-
-
-def _linear(x: Tensor, weight: Tensor, bias: Tensor, activation: str) -> Tensor:
-    if _by_onednn(x, weight):
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], "")  # type: ignore[no-any-return]
-    y = linear(x, weight, bias)
-    return y.relu_() if activation == "relu" else y
-
-
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b.T``."""
-    if _by_onednn(a, b):
-        return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")  # type: ignore[no-any-return]
-    return torch.mm(a, b.T)
-
-
-def _by_onednn(a: Tensor, b: Tensor) -> bool:
-    return (
-        a.numel() * b.shape[0] >= _LARGE
-        and a.dtype == b.dtype == torch.float32
-        and _HAS_ONEDNN
-        and torch._C._get_mkldnn_enabled()
-    )
-
-
-_HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
