@@ -31,6 +31,7 @@ from pyro_dgm.guides import AmortizedNormal
 from pyro_dgm.metrics import importance_log_likelihood
 from pyro_dgm.models import VAE
 from pyro_dgm.nets import MLPDecoder, MLPEncoder
+from pyro_dgm.nets.products import linear
 from pyro_dgm.training import fit
 
 ROWS, BATCH, STEPS, LATENT = 6_400, 64, 100, 50
@@ -195,7 +196,7 @@ def evaluation_cost(rows: Tensor) -> list[str]:
             for _ in range(LOOPED):
                 z = torch.randn(IMAGES, LATENT)
                 for layer in decoder.mlp.layers[::2]:
-                    z = layer(z)
+                    z = linear(z, layer.weight, layer.bias)
 
     few = SAMPLES // 10
     seconds = interleaved(

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear as torch_linear
+from torch.nn.modules import module as torch_module
 
 __all__ = ["by_onednn", "linear", "product", "through"]
 
@@ -32,14 +33,25 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 
 def through(layers: nn.Sequential, x: Tensor) -> Tensor:
     """What layers make of ``x`` of shape ``(*batch, K)``, where no graph is kept: linear ones likewise."""
+    if type(layers) is not nn.Sequential or _heard(layers):
+        return layers(x)  # type: ignore[no-any-return]
     for layer in layers._modules.values():
         assert layer is not None
-        plain = type(layer) is nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks)
-        if plain and layer.bias is not None:
-            x = linear(x, layer.weight, layer.bias)  # type: ignore[arg-type]
+        if (
+            type(layer) is nn.Linear
+            and not _heard(layer)
+            and type(layer.bias) is type(layer.weight) is nn.Parameter
+        ):
+            x = linear(x, layer.weight, layer.bias)
         else:
             x = layer(x)
     return x
+
+
+def _heard(module: nn.Module) -> bool:
+    """Whether somebody listens to a module, or stands in its way."""
+    own = module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__
+    return bool(own or torch_module._global_forward_hooks or torch_module._global_forward_pre_hooks)
 
 
 def by_onednn(a: Tensor, b: Tensor) -> bool:
