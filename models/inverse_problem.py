@@ -41,12 +41,15 @@ class InverseProblem(NamedPyroModule):
         forward_operator: The map A, differentiable, from ``(*batch, *event)`` to ``(*batch, *observed)``.
         noise: Standard deviation of the normal noise, a number or a tensor of shape ``observed``; or a
             function from A(x) to the distribution of y.
+        context: For a conditional generator what x is known to be, such as a class: of shape ``(C,)``, the
+            same for all problems, or ``(n, C)``, one for each.
         name: Prefix of the parameters in Pyro's store; unique by default.
 
     Raises:
         DataError: If the noise is not positive, or operator and generator are on different devices.
             When called, if y is on another device than the generator.
-        ShapeError: When called, if y does not have the shape that the operator gives.
+        ShapeError: If the generator takes no such context. When called, if y does not have the shape that the
+            operator gives, or are not as many as the contexts.
         TypeError: If the generator is none of these.
 
     Reference:
@@ -66,28 +69,37 @@ class InverseProblem(NamedPyroModule):
         forward_operator: Callable[[Tensor], Tensor],
         noise: Noise,
         *,
+        context: Tensor | None = None,
         name: str | None = None,
     ) -> None:
         super().__init__(name)
+        self.register_buffer("context", context)
         self.generator = copy.deepcopy(_kernel(generator)).requires_grad_(False).eval()
         self.forward_operator = forward_operator
         self.noise = noise if callable(noise) else _positive(noise)
         self._check_devices()
+        self._check_context()
+        prior = self.prior()
+        with torch.no_grad():
+            x = self.generate(self.generator.origin.new_zeros(prior.shape()))  # type: ignore[operator]
+        self._event_dim = x.dim() - len(prior.batch_shape)
 
     def prior(self) -> TorchDistribution:
-        """Return p(z), of event shape ``(latent_dim,)``."""
-        part = self.generator
-        return part.base() if isinstance(part, Flow) else part.prior()  # type: ignore[operator]
+        """Return p(z), of event shape ``(latent_dim,)`` and batch shape that of the contexts."""
+        part, context = self.generator, self.context
+        prior: TorchDistribution = (part.base if isinstance(part, Flow) else part.prior)(context)  # type: ignore[operator]
+        return prior if context is None else prior.expand(context.shape[:-1])
 
     def generate(self, z: Tensor) -> Tensor:
         """Return x = g(z), of shape ``(*batch, *event)``, for latents ``(*batch, latent_dim)``."""
         part = self.generator
         if isinstance(part, Flow):
-            x: Tensor = part.transform()(z)
+            part.check_context(self.context)
+            x: Tensor = part.transform(self.context)(z)
         elif isinstance(part, VAE):
-            x = part.decode(z).mean
+            x = part.decode(z, self.context).mean
         else:
-            x = part.generate(z)  # type: ignore[operator]
+            x = part.generate(z, self.context)  # type: ignore[operator]
         return x
 
     def observation(self, x: Tensor) -> TorchDistribution:
@@ -108,6 +120,7 @@ class InverseProblem(NamedPyroModule):
     def forward(self, y: Tensor | None = None, *, num: int = 1) -> Tensor:
         """Score observations ``y`` of shape ``(n, *observed)``, or draw ``num`` of them when y is None."""
         n = num if y is None else len(y)
+        self.check_number(n)
         with pyro.plate("data", n), unregistered():
             z = pyro.sample("z", self.prior())
             x = pyro.deterministic("x", self.generate(z), event_dim=self._event_dim)
@@ -115,6 +128,14 @@ class InverseProblem(NamedPyroModule):
             if y is not None:
                 self.check_observations(y, p_y)
             return pyro.sample("y", p_y, obs=y)
+
+    def check_number(self, n: int) -> None:
+        """Raise :class:`ShapeError` if there are contexts for another number of problems than ``n``."""
+        if self.context is not None and self.context.dim() == 2 and len(self.context) != n:
+            raise ShapeError(
+                f"there are {n} problems, but {len(self.context)} contexts: give one to each, or one of "
+                "shape (C,) to all."
+            )
 
     def check_observations(self, y: Tensor, p_y: TorchDistribution) -> None:
         """Raise unless ``y`` are observations of this problem, which it expects to be distributed so.
@@ -141,13 +162,24 @@ class InverseProblem(NamedPyroModule):
         tensors = (*self.generator.parameters(), *self.generator.buffers())
         return tensors[0].device if tensors else torch.get_default_device()
 
-    @property
-    def _event_dim(self) -> int:
-        if "_rank" not in self.__dict__:
-            with torch.no_grad():
-                self.__dict__["_rank"] = self.generate(self.prior().sample()).dim()
-        rank: int = self.__dict__["_rank"]
-        return rank
+    def _check_context(self) -> None:
+        context, part = self.context, self.generator
+        if context is None:
+            return
+        if context.dim() not in (1, 2):
+            raise ShapeError(
+                f"context must have shape (C,), or (n, C) with one for each problem, but has "
+                f"{tuple(context.shape)}."
+            )
+        reads = (
+            getattr(part, "takes_context", True),
+            getattr(getattr(part, "learned_prior", None), "context_dim", 0),
+        )
+        if isinstance(part, VAE) and not any(reads):
+            raise ShapeError(
+                "neither decoder nor prior of this VAE reads a context, but one came. Build it with "
+                "takes_context=True, or leave the context out."
+            )
 
     def _check_devices(self) -> None:
         devices = {p.device for p in self.generator.parameters()}
@@ -156,9 +188,11 @@ class InverseProblem(NamedPyroModule):
             devices |= {p.device for p in (*operator.parameters(), *operator.buffers())}
         if isinstance(noise, Tensor) and noise.dim():
             devices.add(noise.device)
+        if self.context is not None:
+            devices.add(self.context.device)
         if len(devices) > 1:
             raise DataError(
-                f"generator, forward operator and noise must be on one device, but are on "
+                f"generator, forward operator, noise and context must be on one device, but are on "
                 f"{', '.join(sorted(map(str, devices)))}. Move them with .to(device) first."
             )
 

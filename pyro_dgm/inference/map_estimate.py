@@ -64,10 +64,11 @@ def map_estimate(
     """
     num_starts, steps = positive_int("num_starts", num_starts), positive_int("steps", steps)
     lr = positive_number("lr", lr)
+    problem.check_number(len(y))
     with torch.random.fork_rng(enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        z = problem.prior().sample((num_starts, len(y))).requires_grad_()
+        z = problem.prior().expand(torch.Size([len(y)])).sample(torch.Size([num_starts])).requires_grad_()
     problem.check_observations(y, problem.observation(problem.generate(z.detach()[0])))
     optimizer = torch.optim.Adam([z], lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)

@@ -52,6 +52,78 @@ def log_evidence(y):
     return dist.MultivariateNormal(BIAS @ A.T, operator @ operator.T + SD**2 * torch.eye(2)).log_prob(y)
 
 
+class Shifted(nn.Module):
+    """The linear generator, moved by what is known."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = linear(W, BIAS)
+
+    def forward(self, z, context):
+        return self.layer(z) + context @ U
+
+
+U = torch.tensor([[0.5, -0.5, 2.0]])
+CONDITIONAL = {
+    "gan": lambda: ImplicitGenerator(Shifted(), 2, data_shape=(3,)),
+    "vae": lambda: VAE(Shifted(), 2, likelihood=normal_likelihood, takes_context=True),
+}
+
+
+@pytest.mark.parametrize("context", [torch.tensor([1.5]), torch.tensor([[1.5], [-1.0], [0.0], [2.0]])])
+@pytest.mark.parametrize("kind", CONDITIONAL)
+def test_of_a_conditional_generator_the_posterior_is_that_of_its_context(kind, context):
+    problem = InverseProblem(CONDITIONAL[kind](), lambda x: x @ A.T, noise=SD, context=context)
+    y = torch.randn(4, 2)
+    mean, covariance = exact_posterior(y - context @ U @ A.T)
+    found = map_estimate(problem, y, num_starts=3, seed=0)
+    assert_close(found.z, mean, atol=1e-3, rtol=0)
+    z = torch.randn(4, 2)
+    trace = pyro.poutine.trace(pyro.condition(problem, {"z": z})).get_trace(y)
+    trace.compute_log_prob()
+    joint = trace.nodes["z"]["log_prob"] + trace.nodes["y"]["log_prob"]
+    posterior = dist.MultivariateNormal(mean, covariance)
+    assert_close(joint, log_evidence(y - context @ U @ A.T) + posterior.log_prob(z), atol=1e-4, rtol=1e-4)
+
+
+def test_a_conditional_flow_is_a_generator_of_its_context():
+    torch.manual_seed(0)
+    flow = RealNVP(3, context_dim=1)
+    for p in flow.parameters():
+        p.data += 0.1 * torch.randn_like(p)
+    contexts = torch.tensor([[0.5], [-1.0]])
+    problem = InverseProblem(flow, lambda x: x[..., :2], noise=SD, context=contexts)
+    z = torch.randn(5, 2, 3)
+    assert_close(problem.generate(z)[:, 1], flow.transform(contexts[1])(z[:, 1]))
+    assert problem(num=2).shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("make", "context", "words"),
+    [
+        (GENERATORS["vae"], torch.ones(1), "neither decoder nor prior"),
+        (lambda: RealNVP(3, context_dim=1), None, "context_dim=1 and expects a context"),
+        (lambda: RealNVP(3, context_dim=1), torch.ones(4, 2), "context_dim=1 and expects"),
+        (lambda: RealNVP(3), torch.ones(1), "expects no context"),
+        (CONDITIONAL["gan"], torch.ones(2, 1, 1), r"shape \(C,\), or \(n, C\)"),
+    ],
+)
+def test_a_context_that_the_generator_does_not_take_is_refused_at_once(make, context, words):
+    with pytest.raises(ShapeError, match=words):
+        InverseProblem(make(), lambda x: x, noise=SD, context=context)
+
+
+def test_contexts_for_another_number_of_problems_are_refused():
+    problem = InverseProblem(CONDITIONAL["gan"](), lambda x: x, noise=SD, context=torch.ones(4, 1))
+    for call in (
+        lambda: problem(torch.ones(3, 3)),
+        problem,
+        lambda: map_estimate(problem, torch.ones(3, 3)),
+    ):
+        with pytest.raises(ShapeError, match="but 4 contexts"):
+            call()
+
+
 @pytest.mark.parametrize("kind", GENERATORS)
 def test_joint_density_is_evidence_times_the_exact_posterior(kind):
     problem, y = problem_of(kind), torch.randn(4, 2)
