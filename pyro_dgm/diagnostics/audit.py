@@ -15,14 +15,15 @@ from pyro_dgm.diagnostics.audit_report import AuditReport, Check
 from pyro_dgm.diagnostics.audit_subject import Subject, double_copy, subjects_of
 from pyro_dgm.diagnostics.change_of_variables import log_det_checks, round_trip_checks
 from pyro_dgm.diagnostics.density_checks import likelihood_checks, mass_checks
+from pyro_dgm.diagnostics.marginals import marginal_check
 from pyro_dgm.diagnostics.step_count import step_count_checks
-from pyro_dgm.errors import DataError
+from pyro_dgm.errors import DataError, ShapeError
 from pyro_dgm.models.generative_model import GenerativeModel, evaluating, seeded
 from pyro_dgm.models.normalizing_flow import NormalizingFlow
 
 __all__ = ["audit"]
 
-_MAX_CONTEXTS = 4
+_MAX_CONTEXTS, _MAX_ROWS = 4, 2000
 _SOLVER_ROUND_TRIP, _SOLVER_LOG_DET = 1e-3, 1e-2
 
 
@@ -46,7 +47,8 @@ def audit(
       sampling above, where the verdict is "not decided" if the estimate cannot be trusted. The samples'
       mean log-density is that of the density.
     - With data: :math:`J_{ML} = -\frac1n \sum_i \log p(x_i)`, and, where the entropy of the data is known,
-      :math:`J_{ML} \geq H(X) - 3\,SE`, since :math:`J_{ML} - H(X)` is a Kullback-Leibler divergence.
+      :math:`J_{ML} \geq H(X) - 3\,SE`, since :math:`J_{ML} - H(X)` is a Kullback-Leibler divergence. And the
+      columns of as many draws beside those of the data: a density may be another's.
     - For a flow that takes a number of steps ``nt_eval``: the same with two and four times as many, and the
       number from which doubling it changes J_ML by less than 1e-3 nats. The likelihood of the data is
       reported at that number, if it is larger. A :class:`StepCountWarning` says that the steps of training,
@@ -72,6 +74,7 @@ def audit(
 
     Raises:
         DataError: If the data are empty or not finite, or do not fit the context.
+        ShapeError: If the rows have another shape than the flow's events.
         NotImplementedError: If the model has no exact density to check.
         TypeError: If ``flow`` is neither a distribution nor gives one.
 
@@ -88,6 +91,7 @@ def audit(
         rows, known = _rows_and_entropy(data, num_data)
         few = _few_contexts(context)
         subjects, doubles = subjects_of(flow, few), double_copy(flow, few)
+        _check_event(rows, subjects[0].event_shape)
         num_steps = getattr(flow, "nt_eval", None)
         adaptive = getattr(flow, "solver", None) == "dopri5"
         trip_limit, log_det_limit = (_SOLVER_ROUND_TRIP, _SOLVER_LOG_DET) if num_steps else (None, None)
@@ -125,6 +129,10 @@ def audit(
             finest = _finest(flow, steps)
             checks += _attempt(
                 "J_ML", "J_ML", lambda: likelihood_checks(_log_prob(finest, rows, context), entropy)
+            )
+            some = rows[:_MAX_ROWS]
+            checks += _attempt(
+                "marginals", "draws", lambda: marginal_check(_draws_beside(finest, some, context), some)
             )
         checks += steps
     return AuditReport(_describe(flow, subjects), tuple(checks))
@@ -176,6 +184,23 @@ def _log_prob(flow: Any, rows: Tensor, context: Tensor | None) -> Tensor:
     given = flow(context)
     log_prob: Tensor = given.log_prob(rows.to(given.sample()))
     return log_prob
+
+
+def _check_event(rows: Tensor | None, event_shape: Size) -> None:
+    if rows is not None and rows[0].numel() != max(1, event_shape.numel()):
+        raise ShapeError(
+            f"this flow has events of shape {tuple(event_shape)}, but the data have rows of shape "
+            f"{tuple(rows.shape[1:])}: give rows (n, {', '.join(map(str, event_shape))})."
+        )
+
+
+def _draws_beside(flow: Any, rows: Tensor, context: Tensor | None) -> Tensor:
+    """As many draws as rows; where each row has a context, one of each."""
+    if context is None or context.dim() == 1:
+        (subject,) = subjects_of(flow, context)
+        return subject.sample(len(rows))
+    drawn: Tensor = flow(context[: len(rows)]).sample()
+    return drawn
 
 
 def _attempt(key: str, title: str, checks: Callable[[], list[Check]]) -> list[Check]:

@@ -121,7 +121,11 @@ class AuditReport:
 
     @property
     def sentence(self) -> str:
-        """The verdict in plain words."""
+        """The verdict in plain words, and whether the data are another's."""
+        others = next((c.finding for c in self.checks if c.key == "marginals"), "")
+        return f"{self._verdict()} {others}".rstrip()
+
+    def _verdict(self) -> str:
         if self.failures:
             found = "; ".join(dict.fromkeys(check.finding or check.title for check in self.failures))
             return f"{self._warning()} {found}."
@@ -156,7 +160,8 @@ class AuditReport:
         return html_table(f"Audit of {self.subject}", self.checks, self.sentence)
 
     def _warning(self) -> str:
-        if any(not check.key.startswith("round_trip") for check in self.failures):
+        failed = {check.key for check in self.failures}
+        if any(not key.startswith("round_trip") for key in failed):
             return "Do not trust its log_prob:"
         if self._figure("round_trip_double") < 1e-10:
             return "Exact in float64 (use .double()), but do not trust its inverse here:"

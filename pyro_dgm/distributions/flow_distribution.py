@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from pyro.distributions import TorchDistribution, TransformedDistribution
@@ -162,6 +162,16 @@ class FlowDistribution(TransformedDistribution):  # type: ignore[misc]
         safe = x.where(good.reshape(good.shape + (1,) * rank), x.new_zeros(()))
         log_prob: Tensor = self.base_dist.log_prob(safe) + ladj
         return log_prob.where(good, log_prob.new_full((), -torch.inf))
+
+    def _refuse(self, *_: Any) -> NoReturn:
+        raise ArgumentTypeError(
+            "this is a flow's distribution and not a draw of it. In a model say pyro.sample('w', flow()), "
+            "with the brackets: pyro.sample('w', flow) returns what the flow gives, a distribution. "
+            "Elsewhere say .sample()."
+        )
+
+    __getitem__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse
+    __matmul__ = __rmatmul__ = __truediv__ = __rtruediv__ = __neg__ = __pow__ = __len__ = _refuse
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_scored": None}

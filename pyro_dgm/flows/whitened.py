@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_dgm.distributions import StandardBase
-from pyro_dgm.errors import DataError, ShapeError
+from pyro_dgm.errors import ArgumentTypeError, DataError, ShapeError
 from pyro_dgm.flows.flow import Flow
 from pyro_dgm.transforms import Bijection, Composed, TriangularAffine
 
@@ -80,9 +80,15 @@ class Whitened(Flow):
         """Return ``flow`` in the coordinates in which ``rows``, of shape ``(n, D)``, have covariance one.
 
         Raises:
+            ArgumentTypeError: If these are no flow and no tensor.
             ShapeError: If the rows are not vectors of size ``D``.
             DataError: If there are fewer than two, or one is not finite.
         """
+        if not isinstance(flow, Flow) or not isinstance(rows, Tensor):
+            raise ArgumentTypeError(
+                f"fitted_to takes a flow and then a tensor of rows, but got a {type(flow).__name__} and a "
+                f"{type(rows).__name__}: Whitened.fitted_to(NeuralSpline(2), rows)."
+            )
         if rows.dim() != 2 or rows.shape[1] != flow.input_dim:
             raise ShapeError(
                 f"the flow is over vectors of size {flow.input_dim}, so rows need shape (n, "

@@ -21,6 +21,7 @@ class SiteVector:
     Args:
         shapes: Shape of one draw of each site, by name.
         transforms: The bijection from unbounded space to each site's support, by name.
+        supports: What the supports are called in messages; by default the codomains of the bijections.
 
     Example:
         >>> sites = {"scale": torch.tensor([1.0, 2.0]), "weights": torch.tensor([[0.5, 0.5], [0.1, 0.9]])}
@@ -31,8 +32,13 @@ class SiteVector:
                 [0.1000, 0.9000]]))
     """
 
-    def __init__(self, shapes: Mapping[str, Size], transforms: Mapping[str, Transform]) -> None:
-        self.shapes, self.transforms = dict(shapes), dict(transforms)
+    def __init__(
+        self,
+        shapes: Mapping[str, Size],
+        transforms: Mapping[str, Transform],
+        supports: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.shapes, self.transforms, self.supports = dict(shapes), dict(transforms), dict(supports or {})
         self.unbounded = {name: self.transforms[name].inverse_shape(shape) for name, shape in shapes.items()}
 
     @property
@@ -67,7 +73,7 @@ class SiteVector:
             if support.is_discrete or not samples[name].is_floating_point():
                 raise DataError(f"site {name!r} is discrete, and a flow needs continuous ones: leave it out.")
             transforms[name] = biject_to(support)
-        return cls({name: draws.shape[1:] for name, draws in samples.items()}, transforms)
+        return cls({name: draws.shape[1:] for name, draws in samples.items()}, transforms, supports)
 
     def pack(self, samples: Mapping[str, Tensor]) -> Tensor:
         """Lay draws ``(n, *site)`` of every site side by side.
@@ -94,11 +100,12 @@ class SiteVector:
                 raise DataError(f"there are no draws of site {name!r}: its shape is {tuple(draws.shape)}.")
             column = self.transforms[name].inv(draws).reshape(len(draws), -1)
             if not column.isfinite().all():
-                bad = int((~column.isfinite()).any(-1).sum())
+                bad = (~column.isfinite()).any(-1)
+                support = self.supports.get(name, self.transforms[name].codomain)
                 raise DataError(
-                    f"{bad} of {len(draws)} draws of site {name!r} are not "
-                    f"finite, or not inside its support {self.transforms[name].codomain}. Name the site's "
-                    "support, or leave those draws out."
+                    f"{int(bad.sum())} of {len(draws)} draws of site {name!r} are not finite, or not inside "
+                    f"its support {support}: the first is {draws[bad][0].tolist()}. Name the support that "
+                    "the draws have in supports=, or leave these draws out."
                 )
             columns.append(column)
         lengths = {name: len(samples[name]) for name in self.shapes}

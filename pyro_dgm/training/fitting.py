@@ -24,7 +24,7 @@ from pyro_dgm.training.fit_options import (
     some_rows,
     with_validation,
 )
-from pyro_dgm.training.hindsight import look_ahead, look_at_steps, look_back
+from pyro_dgm.training.hindsight import look_ahead, look_at_draws, look_at_steps, look_back
 from pyro_dgm.training.history import History
 from pyro_dgm.training.isolation import derived_seed, isolated, own_random_state
 from pyro_dgm.training.learners import DEFAULT_CLIP, DEFAULT_LR, learner_of
@@ -258,6 +258,7 @@ def fit(
     if ranks.first and not shard:
         with own_random_state(derived_seed(seed, 4), devices):
             look_at_steps(objective, partial(some_rows, data_source, 200))
+            look_at_draws(objective, partial(some_rows, data_source, 200), state.history)
     leave_if_terminated(state.history.stopped)
     return state.history
 

@@ -11,18 +11,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyro_dgm.diagnostics.marginals import FAR, furthest_marginal
 from pyro_dgm.diagnostics.settled_steps import j_ml_with, takes_fixed_steps
+from pyro_dgm.errors import PyroDGMError
+from pyro_dgm.flows import ImageFlow
 from pyro_dgm.models import NormalizingFlow
+from pyro_dgm.models.generative_model import evaluating
 from pyro_dgm.objectives.batch import Batch
 from pyro_dgm.training.history import History
 from pyro_dgm.training.isolation import own_random_state
 
-__all__ = ["DensityWarning", "look_ahead", "look_at_steps", "look_back"]
+__all__ = ["DensityWarning", "look_ahead", "look_at_draws", "look_at_steps", "look_back"]
 
 # Nats for each dimension below a normal distribution's: scales of a fifth of the data's, in all directions.
 _TOO_GOOD = 1.5
 # Nats by which few steps may flatter a likelihood.
 _FLATTERED = 0.05
+# Updates after which a flow should be where its data are.
+_LONG = 500
 
 
 class DensityWarning(UserWarning):
@@ -127,6 +133,40 @@ def look_at_steps(objective: Any, some: Callable[[], Batch | None]) -> None:
         f"{finer:.4g} with {4 * num}: training has found velocities that so few steps flatter, and the "
         "density is not what the loss said. Let the number of steps follow the likelihood by "
         "callbacks=[StepControl(model, rows)], or raise nt_train.",
+        DensityWarning,
+        stacklevel=3,
+    )
+
+
+def look_at_draws(objective: Any, some: Callable[[], Batch | None], history: History) -> None:
+    """Warn if a flow over vectors has trained for long, and its draws are plainly not like the data.
+
+    Args:
+        objective: What was trained.
+        some: Gives some rows of the data, or None.
+        history: The record of the run.
+    """
+    if not _learns_density(objective) or history.num_steps < _LONG:
+        return
+    flow = objective.model.flow
+    if isinstance(flow, ImageFlow) or (batch := some()) is None:
+        return
+    try:
+        with torch.no_grad(), evaluating(flow):
+            given = flow(batch.context)
+            draws = given.sample() if given.batch_shape else given.sample((len(batch.x),))
+    except PyroDGMError:
+        return  # a solver that gives up will say so where it is asked for draws
+    if not draws.isfinite().all():
+        return
+    found = furthest_marginal(draws, batch.x)
+    if found.distance <= FAR:
+        return
+    warnings.warn(
+        f"{history.num_steps} updates have not brought the flow to the data: {found.words} "
+        f"(Kolmogorov-Smirnov distance {found.distance:.2f}). Flows start near the standard normal, and not "
+        "all can leave it: standardise the data, or train Whitened.fitted_to(flow, data), or a spline flow "
+        "with affine=True.",
         DensityWarning,
         stacklevel=3,
     )
