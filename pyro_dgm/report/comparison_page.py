@@ -17,7 +17,11 @@ __all__ = ["comparison_page"]
 
 _READING = (
     "Likelihoods stand in one row only if they are the same quantity: an exact density, a bound by one draw "
-    "and a bound by many are three. A model without a number there has no such quantity.",
+    "and a bound by many are three. A dash says that a model has no such quantity: a GAN has no likelihood.",
+    "Less is better of distances (energy, sliced-w1, mmd, kernel, Fréchet). c2st is the share of rows that a "
+    "classifier sorts right into real and drawn: 0.5 is best. Precision is the share of draws near real "
+    "rows, recall and coverage are shares of real rows with draws near them: more is better. Density counts "
+    "real rows around draws: 1 for real ones, above it where draws crowd where the data are dense.",
     "Every distance of samples stands beside what real rows score against real rows at the same sample size. "
     "A number inside that range cannot be told from the data by this metric; another metric may tell it.",
     "Metrics disagree: which model wins depends on the metric. Pixel distances are dominated by contrast and "

@@ -12,6 +12,8 @@ from pyro_dgm.report.page import Table
 
 __all__ = ["Measurement", "side_by_side", "to_csv"]
 
+MISSING = "–"
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -64,7 +66,7 @@ def side_by_side(title: str, measurements: Iterable[Measurement], notes: Sequenc
     """Return a table with one row a quantity and one column a model, beside the limit.
 
     Numbers of several models share a row only if they share quantity, unit and data: what cannot be compared
-    never stands side by side.
+    never stands side by side. A dash says that a model has no such quantity.
 
     Example:
         >>> one = Measurement("a", "moons", "mass", 1.0, "", "1 ± 0.001", "grid")
@@ -80,21 +82,22 @@ def side_by_side(title: str, measurements: Iterable[Measurement], notes: Sequenc
     for (quantity, unit, _), found in rows.items():
         cells = {m.model: m.text for m in found}
         name = f"{quantity}, {unit}" if unit else quantity
-        table.append([name, _limits(found), *(cells.get(model, "") for model in models)])
+        table.append([name, _limits(found), *(cells.get(model, MISSING) for model in models)])
     return Table(title, ["quantity", "floor or limit", *models], table, [*_sources(measurements), *notes])
 
 
 def _sources(measurements: Iterable[Measurement]) -> list[str]:
-    """Where the numbers come from, quantity by quantity, with the models where that differs among them."""
+    """Where the numbers come from, each origin once, with the models where it differs among them."""
     found: dict[str, dict[str, list[str]]] = {}
     for m in measurements:
         if m.source:
             found.setdefault(m.quantity, {}).setdefault(m.source, []).append(m.model)
-    return [
-        f"{quantity} ({', '.join(models)}): {source}." if len(sources) > 1 else f"{quantity}: {source}."
-        for quantity, sources in found.items()
-        for source, models in sources.items()
-    ]
+    whose: dict[str, list[str]] = {}
+    for quantity, sources in found.items():
+        for source, models in sources.items():
+            name = f"{quantity} ({', '.join(models)})" if len(sources) > 1 else quantity
+            whose.setdefault(source, []).append(name)
+    return [f"{', '.join(names)}: {source}." for source, names in whose.items()]
 
 
 def to_csv(measurements: Iterable[Measurement]) -> str:
@@ -109,6 +112,8 @@ def to_csv(measurements: Iterable[Measurement]) -> str:
 def _limits(found: Sequence[Measurement]) -> str:
     """The limit of a row; each model's own where they differ."""
     limits = {m.limit for m in found}
+    if limits == {""}:
+        return "none known"
     return limits.pop() if len(limits) == 1 else "; ".join(f"{m.limit} ({m.model})" for m in found)
 
 

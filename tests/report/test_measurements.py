@@ -42,7 +42,7 @@ def test_models_share_a_row_only_on_the_same_data():
     other = [replace(ONE, model="b"), replace(ONE, model="c", data="digits")]
     table = side_by_side("T", [ONE, *other])
     assert table.columns == ["quantity", "floor or limit", "a", "b", "c"]
-    assert [row[2:] for row in table.rows] == [[ONE.text, ONE.text, ""], ["", "", ONE.text]]
+    assert [row[2:] for row in table.rows] == [[ONE.text, ONE.text, "–"], ["–", "–", ONE.text]]
 
 
 def test_notes_name_the_models_where_they_differ_among_them():
@@ -52,6 +52,15 @@ def test_notes_name_the_models_where_they_differ_among_them():
         f"{ONE.quantity} ({ONE.model}, b): {ONE.source}.",
         f"{ONE.quantity} (c): another way.",
     ]
+
+
+def test_an_origin_of_several_quantities_is_said_once():
+    table = side_by_side("T", [ONE, replace(ONE, quantity="mass"), replace(ONE, quantity="KL", source="")])
+    assert table.notes == [f"{ONE.quantity}, mass: {ONE.source}."]
+
+
+def test_a_limit_that_is_not_known_says_so():
+    assert side_by_side("T", [replace(ONE, limit="")]).rows[0][1] == "none known"
 
 
 def test_limits_that_differ_name_their_model():
