@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import torch
@@ -49,17 +50,17 @@ class MonotoneIntegral(Monotone):
             )
         self.network, self.num_parameters = network, num_signals + 1
         self.num_nodes, self.max_log_slope = num_nodes, max_log_slope
+        self._rule = gauss_legendre(num_nodes)  # here, since no compiled graph can hold how it is found
 
     def of(self, network: Callable[[Tensor], Tensor]) -> MonotoneIntegral:
         """The same family of another network."""
-        num_signals = self.num_parameters - 1
-        return MonotoneIntegral(
-            network, num_signals, num_nodes=self.num_nodes, max_log_slope=self.max_log_slope
-        )
+        other = copy.copy(self)
+        other.network = network
+        return other
 
     def inverse(self, y: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Evaluate the function."""
-        nodes, weights = (t.to(y) for t in gauss_legendre(self.num_nodes))
+        nodes, weights = (t.to(y) for t in self._rule)
         column = (-1, *(1,) * y.dim())
         # One more node at the end of the range: the slope itself.
         t = (y * torch.cat((nodes, nodes.new_ones(1))).reshape(column)).unsqueeze(0)

@@ -59,6 +59,7 @@ class SumOfSquares(Monotone):
                 f"{min_slope=}, {max_log_slope=}."
             )
         self.num_polynomials, self.degree = num_polynomials, degree
+        self._rule = gauss_legendre(degree + 1)  # here, since no compiled graph can hold how it is found
         self.bound, self.min_slope, self.max_log_slope = bound, min_slope, max_log_slope
         # What the sum of the squared coefficients weighs against one.
         self._weight = (degree + 1) / num_polynomials * math.exp(-max_log_slope)
@@ -70,7 +71,7 @@ class SumOfSquares(Monotone):
         bounded = raw * torch.rsqrt(1 + self._weight * raw.square().sum(0))
         coefficients = bounded.unflatten(0, (self.degree + 1, self.num_polynomials))
         clamped = torch.where(y.abs() < self.bound, y, torch.where(y < 0, -self.bound, self.bound))
-        nodes, weights = (t.to(y) for t in gauss_legendre(self.degree + 1))
+        nodes, weights = (t.to(y) for t in self._rule)
         t = clamped / self.bound
         column = (-1, *(1,) * y.dim())
         # One more node at the end of the range: the slope itself.

@@ -58,10 +58,17 @@ def test_log_prob_of_a_called_flow_and_its_gradient_compile_without_a_break(make
     torch._dynamo.reset()
 
 
-@pytest.mark.soak
+# One of each kind of code: the others wait for the longest tests.
+SAMPLE = {"unaf-2d", "sum-of-squares-3d-context", "bernstein-2d", "sylvester-2d-context", "simplex-2d"}
+
+
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in SAMPLE else pytest.mark.soak) for name in CASES],
+)
 def test_log_prob_of_every_flow_is_one_graph(name):
+    assert set(CASES) >= SAMPLE
     flow = perturbed(CASES[name]()).eval()
     context, y = context_for(flow, 16), data_for(flow, 16)
 
