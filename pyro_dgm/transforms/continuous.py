@@ -241,7 +241,9 @@ class ContinuousTransform(Bijection):
         return s.reshape(-1, s.shape[-1]), batch
 
     def _check(self, s: Tensor, last: Tensor, start: float, end: float) -> None:
-        """Raise for finite rows that did not stay so, while validation is on."""
+        """Raise for finite rows that did not stay so, while validation is on; a compiled graph cannot."""
+        if torch.compiler.is_compiling():
+            return
         if not torch.distributions.Distribution._validate_args or not isinstance(self.solver, FixedSteps):
             return
         try:
