@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pyro_dgm.errors import DataError
 from pyro_dgm.inference.check_guide import matched_sites
-from pyro_dgm.inference.site_shapes import latent_sites, plate_nesting
+from pyro_dgm.inference.site_shapes import draws_mixed_up, latent_sites, plate_nesting
 
 __all__ = ["ImportanceDraws", "importance_draws"]
 
@@ -151,6 +151,8 @@ def _log_density(trace: Any, num: int, nesting: int) -> Tensor:
     for site in trace.nodes.values():
         if site["type"] == "sample":
             log_prob = torch.as_tensor(site["log_prob"])
+            if num > 1 and log_prob.dim() > nesting + 1:
+                raise draws_mixed_up(site["name"], log_prob, num, nesting)
             one_each = num > 1 and log_prob.dim() == nesting + 1
             parts.append(log_prob.reshape(len(log_prob), -1).sum(-1) if one_each else log_prob.sum())
     total: Tensor = sum(parts, torch.zeros((), dtype=torch.float64))

@@ -11,7 +11,7 @@ from pyro import poutine
 from torch import Size, Tensor
 
 from pyro_dgm.errors import DataError, ShapeError
-from pyro_dgm.inference.site_shapes import latent_sites, plate_nesting
+from pyro_dgm.inference.site_shapes import draws_mixed_up, latent_sites, plate_nesting
 from pyro_dgm.naming import unregistered
 
 __all__ = ["Program"]
@@ -97,6 +97,10 @@ class Program:
         for trace, num in self._traces(self._checked(draws)):
             trace.compute_log_prob()
             nodes = trace.nodes
+            for name in self.observed:
+                log_prob = nodes[name]["unscaled_log_prob"]
+                if num > 1 and log_prob.dim() > self.nesting + 1:
+                    raise draws_mixed_up(name, log_prob, num, self.nesting)
             parts.append(
                 {
                     name: _each(num, nodes[name]["unscaled_log_prob"], self.batch_shape(name))

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["latent_sites", "plate_nesting"]
+from torch import Tensor
+
+from pyro_dgm.errors import ShapeError
+
+__all__ = ["draws_mixed_up", "latent_sites", "plate_nesting"]
+
+
+def draws_mixed_up(name: str, log_prob: Tensor, num: int, plates: int) -> ShapeError:
+    """The error of a model that, run for many draws at once, scores a site for more than draws and plates."""
+    return ShapeError(
+        f"run for {num} draws of the latents at once, the model scores site {name!r} in shape "
+        f"{tuple(log_prob.shape)}, which is more than draws and {plates} dimensions of plates: a latent was "
+        "given a dimension too many, by unsqueeze say. Draws lie on the left: index events from the right, "
+        "w[..., i], and use scalars as they are."
+    )
 
 
 def latent_sites(trace: Any) -> dict[str, dict[str, Any]]:
