@@ -8,22 +8,29 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
-from torch import Size, Tensor, nn
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from pyro_dgm.diagnostics.audit_report import AuditReport, Check
+from pyro_dgm.diagnostics.audit_rows import (
+    check_event,
+    draws_beside,
+    few_contexts,
+    log_prob_of,
+    rows_and_entropy,
+)
 from pyro_dgm.diagnostics.audit_subject import Subject, double_copy, subjects_of
 from pyro_dgm.diagnostics.change_of_variables import log_det_checks, round_trip_checks
 from pyro_dgm.diagnostics.density_checks import likelihood_checks, mass_checks
 from pyro_dgm.diagnostics.marginals import marginal_check
 from pyro_dgm.diagnostics.step_count import step_count_checks
-from pyro_dgm.errors import DataError, ShapeError
+from pyro_dgm.errors import DataError
 from pyro_dgm.models.generative_model import GenerativeModel, evaluating, seeded
 from pyro_dgm.models.normalizing_flow import NormalizingFlow
 
 __all__ = ["audit"]
 
-_MAX_CONTEXTS, _MAX_ROWS = 4, 2000
+_MAX_ROWS = 2000  # of which columns are compared
 _SOLVER_ROUND_TRIP, _SOLVER_LOG_DET = 1e-3, 1e-2
 
 
@@ -88,10 +95,10 @@ def audit(
     with torch.no_grad(), seeded(seed), ExitStack() as stack:
         if isinstance(flow, nn.Module):
             stack.enter_context(evaluating(flow))
-        rows, known = _rows_and_entropy(data, num_data)
-        few = _few_contexts(context)
+        rows, known = rows_and_entropy(data, num_data)
+        few = few_contexts(context)
         subjects, doubles = subjects_of(flow, few), double_copy(flow, few)
-        _check_event(rows, subjects[0].event_shape)
+        check_event(rows, subjects[0].event_shape)
         num_steps = getattr(flow, "nt_eval", None)
         adaptive = getattr(flow, "solver", None) == "dopri5"
         trip_limit, log_det_limit = (_SOLVER_ROUND_TRIP, _SOLVER_LOG_DET) if num_steps else (None, None)
@@ -128,11 +135,11 @@ def audit(
             entropy = known if entropy is None else entropy
             finest = _finest(flow, steps)
             checks += _attempt(
-                "J_ML", "J_ML", lambda: likelihood_checks(_log_prob(finest, rows, context), entropy)
+                "J_ML", "J_ML", lambda: likelihood_checks(log_prob_of(finest, rows, context), entropy)
             )
             some = rows[:_MAX_ROWS]
             checks += _attempt(
-                "marginals", "draws", lambda: marginal_check(_draws_beside(finest, some, context), some)
+                "marginals", "draws", lambda: marginal_check(draws_beside(finest, some, context), some)
             )
         checks += steps
     return AuditReport(_describe(flow, subjects), tuple(checks))
@@ -144,63 +151,6 @@ def _density_of(flow: Any) -> Any:
     if isinstance(flow, GenerativeModel) and not flow.capabilities.has_log_prob:
         flow.log_prob(torch.zeros(1))  # says why there is none, and what to use instead
     return flow
-
-
-def _rows_and_entropy(data: Any, num_data: int) -> tuple[Tensor | None, float | None]:
-    if data is None:
-        return None, None
-    known = getattr(data, "entropy", None)
-    if isinstance(data, Distribution):
-        rows = data.sample(Size([num_data]))
-        try:
-            known = data.entropy().item()
-        except NotImplementedError:
-            known = None
-    elif hasattr(data, "sample"):
-        rows = torch.as_tensor(data.sample(num_data))
-    else:
-        rows, known = torch.as_tensor(data), None
-    if not len(rows) or not rows.isfinite().all():
-        bad = int((~rows.isfinite()).reshape(len(rows), -1).any(-1).sum()) if len(rows) else 0
-        raise DataError(f"audit needs finite data, but {bad} of {len(rows)} rows are not: drop them first.")
-    return rows, known if known is None else float(known)
-
-
-def _few_contexts(context: Tensor | None) -> Tensor | None:
-    if context is None or context.dim() == 1 or len(context) <= _MAX_CONTEXTS:
-        return context
-    return context[torch.linspace(0, len(context) - 1, _MAX_CONTEXTS).round().long()]
-
-
-def _log_prob(flow: Any, rows: Tensor, context: Tensor | None) -> Tensor:
-    if context is not None and context.dim() > 1 and len(context) != len(rows):
-        raise DataError(
-            f"audit got {len(rows)} rows of data and {len(context)} rows of context: give one context for "
-            "each row of data, or a single one of shape (C,)."
-        )
-    if context is None or context.dim() == 1:
-        (subject,) = subjects_of(flow, context)
-        return subject.log_prob(rows.reshape(len(rows), -1).to(subject.sample(1)))
-    given = flow(context)
-    log_prob: Tensor = given.log_prob(rows.to(given.sample()))
-    return log_prob
-
-
-def _check_event(rows: Tensor | None, event_shape: Size) -> None:
-    if rows is not None and rows[0].numel() != max(1, event_shape.numel()):
-        raise ShapeError(
-            f"this flow has events of shape {tuple(event_shape)}, but the data have rows of shape "
-            f"{tuple(rows.shape[1:])}: give rows (n, {', '.join(map(str, event_shape))})."
-        )
-
-
-def _draws_beside(flow: Any, rows: Tensor, context: Tensor | None) -> Tensor:
-    """As many draws as rows; where each row has a context, one of each."""
-    if context is None or context.dim() == 1:
-        (subject,) = subjects_of(flow, context)
-        return subject.sample(len(rows))
-    drawn: Tensor = flow(context[: len(rows)]).sample()
-    return drawn
 
 
 def _attempt(key: str, title: str, checks: Callable[[], list[Check]]) -> list[Check]:
