@@ -13,7 +13,7 @@ import torch
 from pyro_dgm.training import fit
 from tests.training.families import FAMILIES, numbers, rows
 
-STEPS = 25
+STEPS = 150  # a second or two, so that none ends before it is killed
 
 
 def start(target: Callable[..., None], *args: Any) -> multiprocessing.process.BaseProcess:

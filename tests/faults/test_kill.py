@@ -43,7 +43,7 @@ def resumed_after_kills(family, folder, kills, chance):
         if number % 2:
             killed_in_a_write(process, folder)
         else:
-            process.join(timeout=chance.uniform(0, 0.3))
+            process.join(timeout=chance.uniform(0, 0.15))
             process.kill()
             process.join()
         assert not result.exists(), "the run ended before it was killed: make it longer"
