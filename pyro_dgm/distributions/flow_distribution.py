@@ -171,7 +171,7 @@ class FlowDistribution(TransformedDistribution):  # type: ignore[misc]
         )
 
     __getitem__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse
-    __matmul__ = __rmatmul__ = __truediv__ = __rtruediv__ = __neg__ = __pow__ = __len__ = _refuse
+    __matmul__ = __rmatmul__ = __truediv__ = __rtruediv__ = __neg__ = __pow__ = _refuse
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_scored": None}

@@ -19,7 +19,6 @@ USES = {
     "divided": lambda w: w / 2,
     "multiplied by a matrix": lambda w: torch.eye(2) @ w,
     "negated": operator.neg,
-    "counted": len,
 }
 
 
@@ -30,3 +29,7 @@ def test_whatever_is_done_with_it_the_brackets_are_named(use):
 
     with pytest.raises(ArgumentTypeError, match=r"pyro\.sample\('w', flow\(\)\)"):
         model()
+
+
+def test_a_distribution_is_as_true_as_any_other_object():
+    assert RealNVP(2)()  # a length would be asked here, and refused
