@@ -13,17 +13,28 @@ from pyro_dgm.report.comparison import compare
 from pyro_dgm.report.comparison_page import sanity_lines
 from pyro_dgm.report.text import plain
 
-__all__ = ["run_compare"]
+__all__ = ["names_of", "run_compare"]
+
+
+def names_of(folders: Sequence[Path]) -> list[str]:
+    """What runs are called on the page: their folders, with the way to them only where two share a name.
+
+    Example:
+        >>> names_of([Path("runs/vae"), Path("runs/gan")]), names_of([Path("a/vae"), Path("b/vae")])
+        (['vae', 'gan'], ['a/vae', 'b/vae'])
+    """
+    short = [folder.resolve().name for folder in folders]
+    return short if len(set(short)) == len(short) else [str(folder) for folder in folders]
 
 
 def run_compare(folders: Sequence[Path], *, data_root: Path | None, out: Path, num: int, seed: int) -> int:
     """Compare saved runs on the data of the first; return 1 if a run failed or a number breaks its limit."""
     models: dict[str, Run | Exception] = {}
-    for folder in folders:
+    for name, folder in zip(names_of(folders), folders, strict=True):
         try:
-            models[str(folder)] = recipes.load_run(folder)
+            models[name] = recipes.load_run(folder)
         except CheckpointError as error:
-            models[str(folder)] = error
+            models[name] = error
     loaded = [entry for entry in models.values() if isinstance(entry, Run)]
     if not loaded:
         raise next(iter(entry for entry in models.values() if isinstance(entry, Exception)))

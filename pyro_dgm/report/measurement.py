@@ -97,7 +97,7 @@ def _sources(measurements: Iterable[Measurement]) -> list[str]:
         for source, models in sources.items():
             name = f"{quantity} ({', '.join(models)})" if len(sources) > 1 else quantity
             whose.setdefault(source, []).append(name)
-    return [f"{', '.join(names)}: {source}." for source, names in whose.items()]
+    return [f"{'; '.join(names)}: {source}." for source, names in whose.items()]
 
 
 def to_csv(measurements: Iterable[Measurement]) -> str:

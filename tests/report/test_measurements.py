@@ -56,7 +56,7 @@ def test_notes_name_the_models_where_they_differ_among_them():
 
 def test_an_origin_of_several_quantities_is_said_once():
     table = side_by_side("T", [ONE, replace(ONE, quantity="mass"), replace(ONE, quantity="KL", source="")])
-    assert table.notes == [f"{ONE.quantity}, mass: {ONE.source}."]
+    assert table.notes == [f"{ONE.quantity}; mass: {ONE.source}."]
 
 
 def test_a_limit_that_is_not_known_says_so():
