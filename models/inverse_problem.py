@@ -46,7 +46,7 @@ class InverseProblem(NamedPyroModule):
         name: Prefix of the parameters in Pyro's store; unique by default.
 
     Raises:
-        DataError: If the noise is not positive, or operator and generator are on different devices.
+        DataError: If the noise is not positive, or operator, generator and context are on different devices.
             When called, if y is on another device than the generator.
         ShapeError: If the generator takes no such context. When called, if y does not have the shape that the
             operator gives, or are not as many as the contexts.
@@ -171,15 +171,13 @@ class InverseProblem(NamedPyroModule):
                 f"context must have shape (C,), or (n, C) with one for each problem, but has "
                 f"{tuple(context.shape)}."
             )
-        reads = (
-            getattr(part, "takes_context", True),
-            getattr(getattr(part, "learned_prior", None), "context_dim", 0),
-        )
-        if isinstance(part, VAE) and not any(reads):
-            raise ShapeError(
-                "neither decoder nor prior of this VAE reads a context, but one came. Build it with "
-                "takes_context=True, or leave the context out."
-            )
+        if isinstance(part, VAE):
+            of_prior: int = getattr(part.learned_prior, "context_dim", 0)
+            if not part.takes_context and not of_prior:
+                raise ShapeError(
+                    "neither decoder nor prior of this VAE reads a context, but one came. Build it with "
+                    "takes_context=True, or leave the context out."
+                )
 
     def _check_devices(self) -> None:
         devices = {p.device for p in self.generator.parameters()}

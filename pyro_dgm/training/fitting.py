@@ -257,8 +257,9 @@ def fit(
     look_back(objective, rows_of(data_source), state.history)
     if ranks.first and not shard:
         with own_random_state(derived_seed(seed, 4), devices):
-            look_at_steps(objective, partial(some_rows, data_source, 200))
-            look_at_draws(objective, partial(some_rows, data_source, 200), state.history)
+            some = partial(some_rows, data_source, 200)
+            look_at_steps(objective, some)
+            look_at_draws(objective, some, state.history)
     leave_if_terminated(state.history.stopped)
     return state.history
 

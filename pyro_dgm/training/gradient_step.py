@@ -20,7 +20,8 @@ from pyro_dgm.training.within import Within
 
 __all__ = ["GradientStep"]
 
-LARGE, KEEP_EVERY = 1e18, 100
+# Gradients below are squared without overflow; updates between two copies of weights that need none.
+_MODERATE, _KEEP_EVERY = 1e18, 100
 
 
 class GradientStep:
@@ -59,7 +60,8 @@ class GradientStep:
         self._lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
         self._weights = LastGood(self.parameters)
         self._buffers = LastGood(objective.buffers())
-        self._known, self._safe = optimizer is None, False  # an optimiser whose updates keep weights finite
+        # Whether the optimiser is the default one, with moderate gradients so far; and has its moments.
+        self._moderate, self._has_moments = optimizer is None, False
         self._updating = False
         self._loss, self._checked = self._wrapped(objective), False
 
@@ -148,16 +150,17 @@ class GradientStep:
         """Go on from a :meth:`state_dict`; learning rates are those of now, not those that were saved."""
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self._safe = False
+        self._has_moments = False
         self.scale_lr(1.0)
 
     def _keep_weights(self, step: int, norm: float) -> bool:
         """Keep the weights where the update could lose them, and now and then besides; returns whether."""
-        self._known &= norm < LARGE  # its moments remember a larger one
-        if self._known and self._safe and self.optimizer.param_groups[0]["lr"] <= 1.0 and step % KEEP_EVERY:
+        self._moderate &= norm < _MODERATE  # its moments remember a larger one
+        known = self._moderate and self._has_moments and self.optimizer.param_groups[0]["lr"] <= 1.0
+        if known and step % _KEEP_EVERY:
             return False
         self._weights.keep()
-        self._safe = self._known and keeps_finite(self.optimizer)
+        self._has_moments = self._moderate and keeps_finite(self.optimizer)
         return True
 
     def _undo(self) -> str:

@@ -14,7 +14,7 @@ from pyro_dgm.training.parts import local_of
 
 __all__ = ["OptimizerLike", "as_optimizer", "keeps_finite", "trainable_parameters"]
 
-WIDE = (torch.float, torch.double)
+_WIDE = (torch.float, torch.double)
 OptimizerLike = Optimizer | Callable[[list[nn.Parameter]], Optimizer]
 
 
@@ -67,7 +67,7 @@ def keeps_finite(optimizer: Optimizer) -> bool:
     most one adds no more than the gradient over ``eps``. Its moments must be there already.
     """
     return all(
-        group["fused"] and all(p.dtype in WIDE and p in optimizer.state for p in group["params"])
+        group["fused"] and all(p.dtype in _WIDE and p in optimizer.state for p in group["params"])
         for group in optimizer.param_groups
     )
 
