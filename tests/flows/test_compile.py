@@ -59,7 +59,14 @@ def test_log_prob_of_a_called_flow_and_its_gradient_compile_without_a_break(make
 
 
 # One of each kind of code: the others wait for the longest tests.
-SAMPLE = {"unaf-2d", "sum-of-squares-3d-context", "bernstein-2d", "simplex-2d", "cnf-1d", "ot-flow-2d"}
+SAMPLE = {
+    "unaf-2d",
+    "sum-of-squares-3d-context",
+    "bernstein-2d",
+    "simplex-2d",
+    "cnf-2d-context",
+    "ot-flow-2d",
+}
 
 
 @pytest.mark.filterwarnings("ignore")  # the compiler's own

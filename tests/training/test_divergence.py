@@ -13,6 +13,7 @@ from pyro_dgm.errors import TrainingDiverged
 from pyro_dgm.guides import AmortizedNormal
 from pyro_dgm.models import VAE
 from pyro_dgm.training import fit
+from pyro_dgm.training.optimizers import keeps_finite
 from tests.training.toys import Game, Losses, Mean, rows, same, small_flow, weights
 
 BAD_STEP = 3
@@ -225,3 +226,22 @@ def test_updates_of_the_default_optimiser_that_are_not_kept_are_finite(gradients
         warnings.simplefilter("ignore")  # of advice about the loss, which does not fall
         fit(loss, rows().float(), steps=len(gradients) + 1, clip=None, lr=lr, progress=False)
     assert loss.point.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "options", "steps", "keeps"),
+    [
+        (torch.float, {"fused": True}, 1, True),
+        (torch.double, {"fused": True}, 1, True),
+        (torch.float, {"fused": True}, 0, False),  # its moments are not there yet
+        (torch.float, {"fused": False}, 1, False),  # could stop between two weights
+        (torch.bfloat16, {"fused": True}, 1, False),
+    ],
+)
+def test_which_updates_keep_weights_finite(dtype, options, steps, keeps):
+    weight = nn.Parameter(torch.ones(3, dtype=dtype))
+    optimizer = torch.optim.Adam([weight], **options)
+    for _ in range(steps):
+        weight.grad = torch.ones_like(weight)
+        optimizer.step()
+    assert keeps_finite(optimizer) is keeps
