@@ -1,22 +1,20 @@
-"""A multilayer perceptron with its backward pass written out, for losses that are one node of the graph."""
+"""Linear layers and activations with their backward pass written out: one node of the graph."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, softplus
-from torch.nn.modules import module as torch_module
 
+from pyro_dgm.eager import is_batched, is_eager
 from pyro_dgm.nets import products
-from pyro_dgm.nets.mlp import MLP
-from pyro_dgm.nets.rectified_by_hand import is_as_written
+from pyro_dgm.through_formula import through_formula
 
 __all__ = ["LayersByHand", "layers_by_hand"]
 
-_FORWARD = MLP.forward
 _ACTIVATIONS = {nn.ReLU: "relu", nn.Tanh: "tanh", nn.Softplus: "softplus"}
 
 
@@ -35,6 +33,23 @@ class LayersByHand(NamedTuple):
     def sizes(self) -> tuple[int, int]:
         """Size of the input and of the output."""
         return self.tensors[0].shape[1], self.tensors[-1].shape[0]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the output for ``x`` of shape ``(*batch, in)``, by one node; all derivatives exist."""
+        rows = x.reshape(-1, x.shape[-1])
+        y: Tensor = _Layers.apply(self, rows, *self.tensors)
+        return y.view(*x.shape[:-1], -1)
+
+    def pays(self, x: Tensor) -> bool:
+        """Whether one node is faster than torch's own: where oneDNN does a product, and nobody looks on."""
+        rows = x.numel() // max(1, x.shape[-1])
+        return (
+            any(products.is_large(rows, len(w), w.shape[1], x.dtype) for w in self.tensors[::2])
+            and x.shape[-1] == self.sizes[0]
+            and all(t.dtype == x.dtype for t in self.tensors)
+            and is_eager(x)
+            and not torch._C._len_torch_function_stack()  # half precision, or noise that belongs to rows
+        )
 
     def values(self, x: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Return the output for ``x`` of shape ``(N, in)``, and what :meth:`gradients` needs."""
@@ -76,7 +91,7 @@ class LayersByHand(NamedTuple):
                 found[0] = g
         return found
 
-    def formula(self, x: Tensor, tensors: Sequence[Tensor]) -> Tensor:
+    def formula(self, x: Tensor, *tensors: Tensor) -> Tensor:
         """The same network in torch's own operations."""
         for k, name in enumerate(self.activations):
             u = linear(x, tensors[2 * k], tensors[2 * k + 1])
@@ -95,27 +110,40 @@ def _pulled(g: Tensor, u: Tensor, name: str) -> Tensor:
     return g
 
 
-def layers_by_hand(network: nn.Module) -> LayersByHand | None:
-    """Return a network of linear layers and activations without a context, or None for any other.
+class _Layers(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, layers: LayersByHand, x: Tensor, *tensors: Tensor) -> Tensor:
+        y, kept = layers.values(x, tensors)
+        ctx.layers, ctx.count = layers, len(tensors)
+        ctx.save_for_backward(x, *tensors, *kept[1:])
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        x, *rest = ctx.saved_tensors
+        tensors, kept = rest[: ctx.count], rest[ctx.count :]
+        wanted = ctx.needs_input_grad[1:]
+        if torch.is_grad_enabled() or is_batched(*grads):  # a derivative of this is wanted, or many at once
+            return None, *through_formula(ctx.layers.formula, (x, *tensors), wanted, grads[0])
+        return None, *ctx.layers.gradients(grads[0], [x, *kept], tensors, wanted)
+
+
+def layers_by_hand(layers: nn.Module | None) -> LayersByHand | None:
+    """Return layers with activations between them, or None if there is anything else.
 
     None too if a layer is not as torch made it, or somebody listens to one.
 
     Example:
-        >>> layers_by_hand(MLP(2, 3, (4,), activation=nn.Tanh)).activations
+        >>> layers_by_hand(nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 3))).activations
         ('tanh',)
     """
-    if type(network) is not MLP or network.context_dim or not is_as_written(network, MLP, _FORWARD):
-        return None
-    if torch_module._global_forward_hooks or torch_module._global_forward_pre_hooks:
-        return None
-    layers = network._modules["layers"]
-    if type(layers) is not nn.Sequential or layers._forward_hooks or layers._forward_pre_hooks:
+    if type(layers) is not nn.Sequential or _is_watched(layers):
         return None
     tensors: list[Tensor] = []
     activations = []
     for k, part in enumerate(layers._modules.values()):
         assert part is not None
-        if part._forward_hooks or part._forward_pre_hooks or part._backward_hooks:
+        if _is_watched(part):
             return None
         if k % 2:
             name = _ACTIVATIONS.get(type(part))
@@ -126,6 +154,10 @@ def layers_by_hand(network: nn.Module) -> LayersByHand | None:
             return None
         else:
             tensors += (part._parameters["weight"], part._parameters["bias"])  # type: ignore[arg-type]
-    if not all(type(t) is nn.Parameter for t in tensors):
-        return None  # a bias that is missing, or a parameter divided among processes
+    if len(tensors) != 2 * len(activations) + 2 or not all(type(t) is nn.Parameter for t in tensors):
+        return None  # an activation at the end, no bias, or a parameter divided among processes
     return LayersByHand(tensors, tuple(activations))
+
+
+def _is_watched(module: nn.Module) -> bool:
+    return bool(products.is_heard(module) or module._backward_hooks or module._backward_pre_hooks)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pyro_dgm.eager import is_eager
 from pyro_dgm.nets import products
+from pyro_dgm.nets.layers_by_hand import layers_by_hand
 from pyro_dgm.nets.rectified_by_hand import RectifiedByHand, is_as_written
 from pyro_dgm.nets.relu_network import relu_network
 from pyro_dgm.nets.slow_linear import SlowLinear
@@ -75,8 +76,7 @@ class MLP(nn.Module):
             x = torch.cat((x.expand(*batch, -1), context.expand(*batch, -1)), dim=-1)
         parameters = _parameters_if_rectified(self.layers)
         if parameters is None or x.dim() != 2:
-            alone = not torch.is_grad_enabled() and is_eager(x)
-            y: Tensor = products.through(self.layers, x) if alone else self.layers(x)
+            y = _mapped(self.layers, x)
             return y.T if columns else y
         return relu_network(x, parameters, columns=columns)
 
@@ -96,6 +96,15 @@ class MLP(nn.Module):
 
 
 _FORWARD = MLP.forward
+
+
+def _mapped(layers: nn.Sequential, x: Tensor) -> Tensor:
+    """What layers make of rows; large products are oneDNN's, see :mod:`pyro_dgm.nets.products`."""
+    if torch.is_grad_enabled():
+        by_hand = layers_by_hand(layers)
+        y: Tensor = layers(x) if by_hand is None or not by_hand.pays(x) else by_hand(x)
+        return y
+    return products.through(layers, x) if is_eager(x) else layers(x)
 
 
 def _parameters_if_rectified(layers: nn.Sequential) -> list[Tensor] | None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear as torch_linear
 from torch.nn.modules import module as torch_module
 
-__all__ = ["by_onednn", "linear", "product", "through"]
+__all__ = ["by_onednn", "is_heard", "is_large", "linear", "product", "through"]
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor, activation: str = "none") -> Tensor:
@@ -33,13 +33,13 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 
 def through(layers: nn.Sequential, x: Tensor) -> Tensor:
     """What layers make of ``x`` of shape ``(*batch, K)``, where no graph is kept: linear ones likewise."""
-    if type(layers) is not nn.Sequential or _heard(layers):
+    if type(layers) is not nn.Sequential or is_heard(layers):
         return layers(x)  # type: ignore[no-any-return]
     for layer in layers._modules.values():
         assert layer is not None
         if (
             type(layer) is nn.Linear
-            and not _heard(layer)
+            and not is_heard(layer)
             and type(layer.bias) is type(layer.weight) is nn.Parameter
         ):
             x = linear(x, layer.weight, layer.bias)
@@ -48,7 +48,7 @@ def through(layers: nn.Sequential, x: Tensor) -> Tensor:
     return x
 
 
-def _heard(module: nn.Module) -> bool:
+def is_heard(module: nn.Module) -> bool:
     """Whether somebody listens to a module, or stands in its way."""
     own = module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__
     return bool(own or torch_module._global_forward_hooks or torch_module._global_forward_pre_hooks)
@@ -56,9 +56,15 @@ def _heard(module: nn.Module) -> bool:
 
 def by_onednn(a: Tensor, b: Tensor) -> bool:
     """Whether ``a @ b.T`` is done by oneDNN."""
+    size_out, size_in = b.shape
+    return a.dtype == b.dtype and is_large(a.numel() // max(1, size_in), size_out, size_in, a.dtype)
+
+
+def is_large(rows: int, size_out: int, size_in: int, dtype: torch.dtype) -> bool:
+    """Whether the product of matrices ``(rows, size_in)`` and ``(size_in, size_out)`` is done by oneDNN."""
     return (
-        a.numel() * b.shape[0] >= LARGE
-        and a.dtype == b.dtype == torch.float32
+        rows * size_in * size_out >= LARGE
+        and dtype == torch.float32
         and _HAS_ONEDNN
         and torch._C._get_mkldnn_enabled()
     )

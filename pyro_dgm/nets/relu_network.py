@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn.functional import linear
 
 from pyro_dgm.eager import is_batched, is_eager
 from pyro_dgm.nets import products
+from pyro_dgm.through_formula import through_formula
 
 __all__ = ["relu_formula", "relu_gradients", "relu_network", "relu_values"]
 
@@ -113,19 +115,9 @@ class _ReluNetwork(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:
         count = len(ctx.saved_tensors) // 3  # layers: inputs of each, weights, biases
         hidden, parameters = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
-        if torch.is_grad_enabled() or is_batched(*grads):  # a derivative of this is wanted, or many at once
-            return None, *_differentiable(ctx, (hidden[0], *parameters), grads[0])
         wanted = ctx.needs_input_grad[1:]
+        if torch.is_grad_enabled() or is_batched(*grads):  # a derivative of this is wanted, or many at once
+            formula, inputs = partial(relu_formula, ctx.columns), (hidden[0], *parameters)
+            return None, *through_formula(formula, inputs, wanted, grads[0])
         g = grads[0].T if ctx.columns else grads[0]
         return None, *relu_gradients(g, hidden, parameters, wanted, columns=ctx.columns)
-
-
-def _differentiable(ctx: Any, inputs: tuple[Tensor, ...], grad: Tensor) -> list[Tensor | None]:
-    create_graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        # Aliases, so that what one input owes to another by way of the graph is not counted here.
-        aliases = [t.view_as(t) for t in inputs]
-        wanted = [t for t, needed in zip(aliases, ctx.needs_input_grad[1:], strict=True) if needed]
-        y = relu_formula(ctx.columns, *aliases)
-        found = iter(torch.autograd.grad(y, wanted, grad, create_graph=create_graph))
-    return [next(found) if needed else None for needed in ctx.needs_input_grad[1:]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -15,13 +16,14 @@ from pyro_dgm.distributions.row_log_mass import entry_log_mass, row_log_mass
 from pyro_dgm.eager import is_batched, is_eager
 from pyro_dgm.guides import AmortizedGuide, AmortizedNormal
 from pyro_dgm.models import VAE
-from pyro_dgm.nets import MLPDecoder, MLPEncoder
+from pyro_dgm.nets import MLP, MLPDecoder, MLPEncoder
 from pyro_dgm.nets.layers_by_hand import LayersByHand, layers_by_hand
 from pyro_dgm.nets.rectified_by_hand import is_as_written
+from pyro_dgm.through_formula import through_formula
 
 __all__ = ["BoundByHand", "bound_by_hand"]
 
-_ENCODE, _DECODE = MLPEncoder.forward, MLPDecoder.forward
+_ENCODE, _DECODE, _MAP = MLPEncoder.forward, MLPDecoder.forward, MLP.forward
 
 
 class BoundByHand(NamedTuple):
@@ -58,14 +60,14 @@ class BoundByHand(NamedTuple):
         count = len(self.encoder.tensors)
         return tensors[:count], tensors[count:]
 
-    def formula(self, x: Tensor, noise: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The same in torch's own operations."""
+    def formula(self, x: Tensor, noise: Tensor, *tensors: Tensor) -> Tensor:
+        """The loss in torch's own operations."""
         encoder, decoder = self.split(tensors)
-        loc, logvar = self.encoder.formula(x, encoder).chunk(2, -1)
+        loc, logvar = self.encoder.formula(x, *encoder).chunk(2, -1)
         scale = (0.5 * logvar).exp()
         z = loc + noise * scale
-        mass = entry_log_mass(self.decoder.formula(z, decoder), x).sum(-1)
-        return self._total(mass, loc, logvar, scale, z, noise)
+        mass = entry_log_mass(self.decoder.formula(z, *decoder), x).sum(-1)
+        return self._total(mass, loc, logvar, scale, z, noise)[0]
 
     def _total(
         self, mass: Tensor, loc: Tensor, logvar: Tensor, scale: Tensor, z: Tensor, noise: Tensor
@@ -144,21 +146,9 @@ class _Bound(torch.autograd.Function):
         if g is None:  # only the parts, which have no derivatives, were used
             return (None,) * len(ctx.needs_input_grad)
         if torch.is_grad_enabled() or is_batched(g):  # a derivative of this is wanted, or many at once
-            return None, None, None, *_differentiable(ctx.bound, x, noise, tensors, wanted, g)
+            found = through_formula(partial(ctx.bound.formula, x, noise), tensors, wanted, g)
+            return None, None, None, *found
         return None, None, None, *ctx.bound.gradients(g, kept, x, noise, tensors, wanted)
-
-
-def _differentiable(
-    bound: BoundByHand, x: Tensor, noise: Tensor, tensors: Sequence[Tensor], wanted: Sequence[bool], g: Tensor
-) -> list[Tensor | None]:
-    create_graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        # Aliases, so that what one input owes to another by way of the graph is not counted here.
-        aliases = [t.view_as(t) for t in tensors]
-        asked = [t for t, needed in zip(aliases, wanted, strict=True) if needed]
-        loss = bound.formula(x, noise, *aliases)[0]
-        found = iter(torch.autograd.grad(loss, asked, g, create_graph=create_graph))
-    return [next(found) if needed else None for needed in wanted]
 
 
 def bound_by_hand(
@@ -201,7 +191,10 @@ def _layers(network: nn.Module | None, shape: tuple[int, ...]) -> LayersByHand |
         usual = is_as_written(network, MLPDecoder, _DECODE) and type(network.squash) is nn.Identity
     else:
         return None
-    return layers_by_hand(network.mlp) if usual and network.data_shape == shape else None
+    perceptron = network.mlp
+    if not usual or network.data_shape != shape or perceptron.context_dim:
+        return None
+    return layers_by_hand(perceptron.layers) if is_as_written(perceptron, MLP, _MAP) else None
 
 
 def _is_plain(x: Tensor) -> bool:

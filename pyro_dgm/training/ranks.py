@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -24,7 +25,8 @@ def start_processes(timeout: float = DEFAULT_TIMEOUT) -> Ranks:
     """Join the other processes of a ``torchrun`` or ``accelerate launch``; ``fit`` does so by itself.
 
     Under plain ``python`` there is one process and nothing to join. Call it before ``fit`` to choose the
-    timeout: a process that does not answer for so long ends the job.
+    timeout: a process that does not answer for so long ends the job. When Python exits, this process leaves
+    the others in order.
 
     Args:
         timeout: Seconds that a process waits for the others.
@@ -42,7 +44,14 @@ def start_processes(timeout: float = DEFAULT_TIMEOUT) -> Ranks:
         if not on_cpu:  # numbers are compared on the CPU, where NCCL alone could not send them
             dist.init_process_group("cpu:gloo,cuda:nccl", timeout=waiting)
         PartialState(cpu=on_cpu, timeout=waiting)  # which also chooses the device of this process
+        atexit.register(_leave)
     return Ranks(dist.get_rank(), dist.get_world_size())
+
+
+def _leave() -> None:
+    """Wait for the threads that send; one that lets go of a tensor after Python's end aborts the process."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 class Ranks:

@@ -96,6 +96,17 @@ def resumed(folder: Path) -> None:
         torch.save(numbers(objective), folder / "resumed.pt")
 
 
+def left_in_the_air() -> None:
+    """End while a thread still sends, and calls Python after that."""
+    start_processes()
+
+    def slow(done):
+        time.sleep(0.5)
+        return done.value()[0]
+
+    torch.distributed.all_reduce(torch.ones(9), async_op=True).get_future().then(slow)
+
+
 def faulty(folder: Path, kind: str) -> None:
     """Let the second process die, hang, raise, or begin with other weights."""
     ranks = start_processes(timeout=20.0)
@@ -123,5 +134,7 @@ if __name__ == "__main__":
         resumed(where)
     elif what == "killed once":
         killed_once(where)
+    elif what == "left in the air":
+        left_in_the_air()
     else:
         faulty(where, what)

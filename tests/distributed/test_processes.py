@@ -63,6 +63,11 @@ def test_a_fault_of_one_process_ends_the_job_with_its_message(kind, bar, message
     assert message in done.stderr
 
 
+def test_processes_end_in_order_while_their_threads_still_send(tmp_path):
+    done, _ = launched("torchrun", tmp_path, "left in the air")
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 def test_processes_that_begin_with_other_weights_are_refused(tmp_path):
     done, _ = launched("torchrun", tmp_path, "other weights")
     assert done.returncode != 0
