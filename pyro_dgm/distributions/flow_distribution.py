@@ -7,8 +7,10 @@ from typing import Any, NoReturn
 import torch
 from pyro.distributions import TorchDistribution, TransformedDistribution
 from torch import Size, Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, constraints
 
+from pyro_dgm.distributions.standard_base import StandardBase
+from pyro_dgm.eager import is_eager
 from pyro_dgm.errors import ArgumentTypeError, DataError, ShapeError
 from pyro_dgm.transforms.bijection import Bijection
 
@@ -90,10 +92,19 @@ class FlowDistribution(TransformedDistribution):  # type: ignore[misc]
         drawn = self._scored
         if drawn is not None and drawn[0] is value and drawn[1] == value._version:
             return drawn[2]
-        self.check_value(value)
-        x, ladj = self.transform.inverse_and_ladj(value)
+        transform: Bijection = self.transforms[0]
+        if self._validate_args and transform.shows_nan and self._is_of_reals(value):
+            self._check_event(value)
+            x, ladj = transform.inverse_and_ladj(value)
+            log_prob: Tensor = self.base_dist.unchecked_log_prob(x) + ladj
+            if log_prob.isfinite().all():
+                return log_prob
+            self._check_support(value)
+        else:
+            self.check_value(value)
+            x, ladj = transform.inverse_and_ladj(value)
         try:
-            log_prob: Tensor = self.base_dist.log_prob(x) + ladj
+            log_prob = self.base_dist.log_prob(x) + ladj
         except ValueError as error:  # where arguments are validated, of a latent that is not a number
             return self._log_prob_of_far_rows(value, x, ladj, error)
         except RuntimeError:
@@ -175,6 +186,16 @@ class FlowDistribution(TransformedDistribution):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_scored": None}
+
+    def _is_of_reals(self, value: Tensor) -> bool:
+        """Whether any number has a density here, and looking at tensors is allowed."""
+        return (
+            isinstance(self.base_dist, StandardBase)
+            and self.base_dist.support is constraints.real_vector
+            and self.transforms[0].codomain is constraints.real_vector
+            and isinstance(value, Tensor)
+            and is_eager(value)
+        )
 
     def check_value(self, value: Tensor) -> None:
         """Raise unless ``value`` is a tensor that this distribution can score, or carry to the base."""

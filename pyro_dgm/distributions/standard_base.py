@@ -83,6 +83,10 @@ class StandardBase(TorchDistribution):
         # Torch's check cannot reshape an empty batch, and a compiled graph cannot branch on values.
         if self._validate_args and value.numel() and not torch.compiler.is_compiling():
             self._validate_sample(value)
+        return self.unchecked_log_prob(value)
+
+    def unchecked_log_prob(self, value: Tensor) -> Tensor:
+        """The log-density of ``value``, in nats; NaN where an entry is no number."""
         log_prob = self.log_density(value)
         if self.batch_shape and log_prob.shape[-len(self.batch_shape) :] != self.batch_shape:
             return log_prob.expand(torch.broadcast_shapes(log_prob.shape, self.batch_shape))

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import Linear, ReLU
 
 from pyro_dgm.eager import is_eager
 from pyro_dgm.nets import products
@@ -49,7 +50,7 @@ class MLP(nn.Module):
         hidden_dims: Sequence[int] = (128, 128),
         *,
         context_dim: int = 0,
-        activation: Callable[[], nn.Module] = nn.ReLU,
+        activation: Callable[[], nn.Module] = ReLU,
         zero_last: bool = False,
         later_rate: float = 1.0,
     ) -> None:
@@ -60,7 +61,7 @@ class MLP(nn.Module):
         with warnings.catch_warnings():  # a function of nothing (D = 1, no context) is its biases
             warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
             for size_in, size_out in pairwise(sizes):
-                later = partial(SlowLinear, rate=later_rate) if layers and later_rate != 1.0 else nn.Linear
+                later = partial(SlowLinear, rate=later_rate) if layers and later_rate != 1.0 else Linear
                 layers += [later(size_in, size_out), activation()]
         self.layers = nn.Sequential(*layers[:-1])
         if zero_last:
@@ -91,7 +92,8 @@ class MLP(nn.Module):
         """
         if not is_as_written(self, MLP, _FORWARD):
             return None
-        parameters = _parameters_if_rectified(self.layers)
+        layers: nn.Sequential = self._modules["layers"]  # type: ignore[assignment]  # faster than the attribute
+        parameters = _parameters_if_rectified(layers)
         return None if parameters is None else RectifiedByHand(parameters)
 
 
@@ -110,10 +112,19 @@ def _mapped(layers: nn.Sequential, x: Tensor) -> Tensor:
 def _parameters_if_rectified(layers: nn.Sequential) -> list[Tensor] | None:
     """Weights and biases, if there are only linear layers and rectifiers, and nobody listens to them."""
     parameters: list[Tensor] = []
-    for k, part in enumerate(layers._modules.values()):
-        if type(part) not in ((nn.ReLU,) if k % 2 else (nn.Linear, SlowLinear)):
-            return None
+    linear = True  # whether one is to come; asked before each small batch, so that time matters here
+    for part in layers._modules.values():
+        kind = type(part)
         if part._forward_hooks or part._forward_pre_hooks or part._backward_hooks:
             return None
-        parameters += part.tensors() if type(part) is SlowLinear else part._parameters.values()  # type: ignore[arg-type]
+        if not linear:
+            if kind is not ReLU:
+                return None
+        elif kind is Linear:
+            parameters += part._parameters.values()  # type: ignore[arg-type]
+        elif kind is SlowLinear:
+            parameters += part.tensors()  # type: ignore[operator]
+        else:
+            return None
+        linear = not linear
     return parameters

@@ -56,18 +56,13 @@ def is_heard(module: nn.Module) -> bool:
 
 def by_onednn(a: Tensor, b: Tensor) -> bool:
     """Whether ``a @ b.T`` is done by oneDNN."""
-    size_out, size_in = b.shape
-    return a.dtype == b.dtype and is_large(a.numel() // max(1, size_in), size_out, size_in, a.dtype)
+    count = a.numel() * b.shape[0]
+    return count >= LARGE and a.dtype == b.dtype and is_large(count, a.dtype)
 
 
-def is_large(rows: int, size_out: int, size_in: int, dtype: torch.dtype) -> bool:
-    """Whether the product of matrices ``(rows, size_in)`` and ``(size_in, size_out)`` is done by oneDNN."""
-    return (
-        rows * size_in * size_out >= LARGE
-        and dtype == torch.float32
-        and _HAS_ONEDNN
-        and torch._C._get_mkldnn_enabled()
-    )
+def is_large(count: int, dtype: torch.dtype) -> bool:
+    """Whether a product of so many multiplications is done by oneDNN."""
+    return count >= LARGE and dtype == torch.float32 and _HAS_ONEDNN and torch._C._get_mkldnn_enabled()
 
 
 def _least_product() -> int:

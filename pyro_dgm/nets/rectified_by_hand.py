@@ -27,9 +27,11 @@ class RectifiedByHand(NamedTuple):
 
     def values(self, x: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Return the output ``(O, N)`` for ``x`` of shape ``(K, N)``, and what is kept."""
+        if not self.masks:
+            return relu_values(True, x.T, tensors)
         parameters = self._parameters(tensors)
         y, inputs = relu_values(True, x.T, parameters)
-        return y, inputs + (parameters[::2] if self.masks else [])
+        return y, inputs + parameters[::2]
 
     def gradients(
         self,

@@ -54,15 +54,16 @@ def relu_formula(columns: bool, x: Tensor, *parameters: Tensor) -> Tensor:
 
 def relu_values(columns: bool, x: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
     """Return the output, and the input of each layer; computed without a graph."""
-    inputs = [x]
-    for weight, bias in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
-        inputs.append(products.linear(inputs[-1], weight, bias, "relu"))
-    weight, bias = parameters[-2:]
-    if columns:
-        if not products.by_onednn(weight, inputs[-1]):
-            return torch.addmm(bias.unsqueeze(1), weight, inputs[-1].T), inputs
-        return products.product(weight, inputs[-1]).add_(bias.unsqueeze(1)), inputs
-    return products.linear(inputs[-1], weight, bias, "none"), inputs
+    inputs, last = [x], len(parameters) - 2
+    for k in range(0, last, 2):
+        x = products.linear(x, parameters[k], parameters[k + 1], "relu")
+        inputs.append(x)
+    weight, bias = parameters[last], parameters[last + 1]
+    if not columns:
+        return products.linear(x, weight, bias, "none"), inputs
+    if products.by_onednn(weight, x):
+        return products.product(weight, x).add_(bias.unsqueeze(1)), inputs
+    return torch.addmm(bias.unsqueeze(1), weight, x.T), inputs
 
 
 def relu_gradients(

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pyro_dgm.transforms.scalars import scalar
+
 __all__ = ["AffineByHand", "AffineInverseByHand"]
 
 
@@ -26,10 +28,11 @@ class AffineByHand(NamedTuple):
 
     def values(self, value: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Scale, then shift."""
-        tanh = _tanh(parameters[1].div_(self.half_range), self.lean)
-        log_slope = _sum(tanh * self.half_range, -self.offset)
+        shift, raw = parameters.unbind(0)
+        tanh = _tanh(raw.div_(scalar(self.half_range, raw)), self.lean)
+        log_slope = _sum(tanh * scalar(self.half_range, raw), -self.offset)
         scale = log_slope.exp()
-        return torch.addcmul(parameters[0], value, scale), log_slope, [value, scale, tanh]
+        return torch.addcmul(shift, value, scale), log_slope, [value, scale, tanh]
 
     def gradients(self, kept: Sequence[Tensor], image: Tensor, ladj: Tensor) -> tuple[Tensor, Tensor]:
         """Pull gradients back."""
@@ -54,10 +57,11 @@ class AffineInverseByHand(NamedTuple):
 
     def values(self, value: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Shift back, then scale back."""
-        tanh = _tanh(parameters[1].div_(self.half_range), self.lean)
-        log_slope = _sum(tanh * -self.half_range, self.offset)
+        shift, raw = parameters.unbind(0)
+        tanh = _tanh(raw.div_(scalar(self.half_range, raw)), self.lean)
+        log_slope = _sum(tanh * scalar(-self.half_range, raw), self.offset)
         scale = log_slope.exp()
-        image = (value - parameters[0]).mul_(scale)
+        image = (value - shift).mul_(scale)
         return image, log_slope, [image, scale, tanh]
 
     def gradients(self, kept: Sequence[Tensor], image: Tensor, ladj: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,6 +27,9 @@ class Bijection(Transform):
     domain = constraints.real_vector
     codomain = constraints.real_vector
     bijective = True
+    # Whether an entry that is no number always makes one of the image's that is none: a finite density then
+    # shows that all entries were numbers, and nothing else has to look at them.
+    shows_nan = False
 
     def __init__(self) -> None:
         super().__init__(cache_size=0)

@@ -57,6 +57,8 @@ class ColumnStack(Bijection):
         ``x`` and ``y``: ``(*sample, *batch, D)``. Log-determinant: ``(*sample, *batch)``, in nats.
     """
 
+    shows_nan = True
+
     def __init__(self, layers: Sequence[ColumnBijection], context: Tensor | None = None) -> None:
         super().__init__()
         self.layers, self.context = tuple(layers), context
@@ -99,13 +101,14 @@ def _joint_steps(
     layers: Sequence[ColumnBijection], size: int, *, back: bool, context: Tensor | None
 ) -> tuple[list[int], list[Step]] | None:
     """The steps of all layers, if all have such, over the same parts."""
-    sizes: list[int] = []
-    joint: list[Step] = []
-    for layer in layers:
+    first = layers[0].steps(size, back=back)
+    if first is None:
+        return None
+    sizes, joint = first
+    for layer in layers[1:]:
         found = layer.steps(size, back=back)
-        if found is None or (joint and found[0] != sizes):
+        if found is None or found[0] != sizes:
             return None
-        sizes = found[0]
         joint += found[1]
     # A network of nothing is left to torch.
     return (sizes, joint) if context is not None or all(sizes[step.reads] for step in joint) else None

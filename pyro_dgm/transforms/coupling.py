@@ -59,13 +59,17 @@ class Coupling(ColumnBijection):
         return Couplings([self]).inverse(y, context)
 
     def steps(self, size: int, *, back: bool) -> tuple[list[int], list[Step]] | None:
-        """The layer as a step, if conditioner and functions have derivatives written out."""
+        """The layer as a step, if there is one."""
+        step = self.step(back=back)
+        return None if step is None else ([self.split, size - self.split], [step])
+
+    def step(self, *, back: bool) -> Step | None:
+        """One direction, if conditioner and functions have derivatives written out."""
         functions, network = self.elementwise.by_hand(back=back), self.by_hand()
         if functions is None or network is None:
             return None
         changes = 0 if self.change_upper else 1
-        sizes = [self.split, size - self.split]
-        return sizes, [Step(network, self.elementwise, functions, back, 1 - changes, changes)]
+        return Step(network, self.elementwise, functions, back, 1 - changes, changes)
 
     def change(
         self, kept: Tensor, changed: Tensor, context: Tensor | None, *, back: bool
@@ -100,9 +104,13 @@ class Couplings(ColumnBijection):
 
     def steps(self, size: int, *, back: bool) -> tuple[list[int], list[Step]] | None:
         """The layers as steps, if all are."""
-        found = [layer.steps(size, back=back) for layer in (self.layers[::-1] if back else self.layers)]
-        steps = [step for of_layer in found if of_layer is not None for step in of_layer[1]]
-        return ([self.split, size - self.split], steps) if len(steps) == len(self.layers) else None
+        steps = []
+        for layer in self.layers[::-1] if back else self.layers:
+            step = layer.step(back=back)
+            if step is None:
+                return None
+            steps.append(step)
+        return [self.split, size - self.split], steps
 
     def _through(
         self, x: Tensor, context: Tensor | None, layers: Sequence[Coupling], *, back: bool

@@ -91,6 +91,11 @@ class Affine(Elementwise):
         self._half_range = (self.max_log_scale + self.max_stretch) / 2
         self._offset = (self.max_log_scale - self.max_stretch) / 2
         self._lean = math.atanh(self._offset / self._half_range) if self._offset else 0.0
+        numbers = self._half_range, self._lean, self._offset
+        self._by_hand: dict[bool, ByHand] = {
+            False: AffineByHand(*numbers),
+            True: AffineInverseByHand(*numbers),
+        }
 
     def call(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Scale, then shift."""
@@ -107,10 +112,7 @@ class Affine(Elementwise):
 
     def by_hand(self, *, back: bool) -> ByHand | None:
         """Both directions."""
-        if type(self) is not Affine:
-            return None
-        by_hand = AffineInverseByHand if back else AffineByHand
-        return by_hand(self._half_range, self._lean, self._offset)
+        return self._by_hand[back] if type(self) is Affine else None
 
 
 class Gated(Elementwise):

@@ -70,15 +70,15 @@ def _values(
     parts = list(rows.T.contiguous().split(sizes))
     slopes: list[Tensor | None] = [None] * len(parts)
     start = 0
-    for step in steps:
-        stop = start + len(step.network.tensors)
-        read, changed = parts[step.reads], parts[step.changes]
+    for network, family, by_hand, _, reads, changes in steps:
+        stop = start + len(network.tensors)
+        read, changed = parts[reads], parts[changes]
         seen = read if context is None else torch.cat((read, context))
-        output, of_network = step.network.values(seen, tensors[start:stop])
-        functions = output.view(step.family.num_parameters, *changed.shape)
-        parts[step.changes], log_slope, of_functions = step.by_hand.values(changed, functions)
-        sum_ = slopes[step.changes]
-        slopes[step.changes] = log_slope if sum_ is None else sum_.add_(log_slope)
+        output, of_network = network.values(seen, tensors[start:stop])
+        functions = output.view(family.num_parameters, *changed.shape)
+        parts[changes], log_slope, of_functions = by_hand.values(changed, functions)
+        sum_ = slopes[changes]
+        slopes[changes] = log_slope if sum_ is None else sum_.add_(log_slope)
         if kept is not None:
             kept += [of_network, of_functions]
         del output, of_network, of_functions  # the memory of one layer serves the next, out of the cache

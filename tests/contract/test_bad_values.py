@@ -75,6 +75,18 @@ def test_a_value_outside_of_the_support_is_named_and_alone_in_being_wrong(flow):
     assert_close(log_prob[others], clean[others], rtol=0, atol=1e-12)
 
 
+def test_an_entry_that_is_no_number_is_named_wherever_it_stands(flow):
+    context, y = context_for(flow, 4), data_for(flow, 4)
+    for entry in range(y[0].numel()):
+        bad = y.clone()
+        bad[2].view(-1)[entry] = torch.nan
+        with pytest.raises(DataError, match=r"1 of 4 values lie outside of the flow's support.*index \(2,?"):
+            flow(context).log_prob(bad)
+        if flow(context).transform.shows_nan:
+            with pyro.validation_enabled(False):
+                assert flow(context).log_prob(bad).isfinite().tolist() == [True, True, False, True]
+
+
 def test_memory_layout_does_not_matter_and_nothing_is_written(flow, tmp_path):
     context, y = context_for(flow), data_for(flow, 4)
     expected = flow(context).log_prob(y)
