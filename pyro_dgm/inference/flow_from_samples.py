@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,8 +40,9 @@ def flow_from_samples(
     when to stop, so that samples which are normal, or few, leave it as it started.
 
     Args:
-        samples: Draws ``(n, *site)`` of each site by name; or an MCMC object of Pyro that has run, or an
-            object with ``sample_sites(n)`` such as a trained :class:`~pyro_dgm.guides.AutoFlow`.
+        samples: Draws ``(n, *site)`` of each site by name, tensors or arrays; or an MCMC object of Pyro that
+            has run, or an object with ``sample_sites(n)`` such as a trained
+            :class:`~pyro_dgm.guides.AutoFlow`.
         supports: Support of each site, if samples are given by name; the others are real.
         flow: ``flow(dim)`` returns the flow over unbounded vectors; splines with affine tails by default.
         site: Name of the vector's site in the next model.
@@ -102,7 +104,8 @@ def _draws_and_layout(
 ) -> tuple[Mapping[str, Tensor], SiteVector]:
     """The draws by name, and how they lie in a vector."""
     if isinstance(samples, Mapping):
-        return samples, SiteVector.of(samples, supports)
+        draws = {name: _as_tensor(value) for name, value in samples.items()}
+        return draws, SiteVector.of(draws, supports)
     if supports is not None:
         raise TypeError("supports= belongs to samples given by name; MCMC and guides know their own.")
     if hasattr(samples, "get_samples"):
@@ -117,3 +120,11 @@ def _draws_and_layout(
             f"AutoFlow, but is a {type(samples).__name__}."
         )
     return draws, SiteVector({name: value.shape[1:] for name, value in draws.items()}, transforms)
+
+
+def _as_tensor(draws: Any) -> Any:
+    """Arrays of numbers become tensors of the default dtype; what is no array is left to be refused."""
+    if not isinstance(draws, np.ndarray):
+        return draws
+    tensor = torch.as_tensor(draws)
+    return tensor.to(torch.get_default_dtype()) if tensor.is_floating_point() else tensor

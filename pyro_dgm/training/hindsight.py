@@ -36,7 +36,7 @@ class DensityWarning(UserWarning):
 
 
 def look_ahead(objective: Any, rows: Tensor | None) -> None:
-    """Warn if a flow is to learn the density of data that have none, because a column is constant.
+    """Warn if a flow is to learn a density where the data have none: a column is constant, a row on an edge.
 
     Args:
         objective: What trains.
@@ -47,8 +47,10 @@ def look_ahead(objective: Any, rows: Tensor | None) -> None:
     flow = objective.model.flow
     if rows.shape[1:] != flow.event_shape:
         return  # the first step refuses them
-    if getattr(flow, "outer", None) is not None and rows.dim() > 2:
-        rows = flow.outer.inv(rows)  # matrices have entries that their support fixes
+    if getattr(flow, "outer", None) is not None:
+        _look_at_edges(flow.outer, rows)
+        if rows.dim() > 2:
+            rows = flow.outer.inv(rows)  # matrices have entries that their support fixes
     same = (rows[:1] == rows[1:]).all(0).flatten()
     if not same.any():
         return
@@ -60,6 +62,20 @@ def look_ahead(objective: Any, rows: Tensor | None) -> None:
         "out, or add noise of a known size.",
         DensityWarning,
         stacklevel=3,
+    )
+
+
+def _look_at_edges(outer: Any, rows: Tensor) -> None:
+    touching = outer.on_edge(rows)
+    if not touching.any():
+        return
+    warnings.warn(
+        f"{int(touching.sum())} of {len(rows)} rows, the first at index {int(touching.nonzero()[0])}, have "
+        f"an entry on an edge of the support {outer.support}. A density is defined inside only: they are "
+        "scored as the nearest number inside, hundreds of nats below their neighbours. Shrink the data into "
+        "the inside, dequantise what was rounded, or model zeros and ones apart.",
+        DensityWarning,
+        stacklevel=4,
     )
 
 

@@ -88,6 +88,26 @@ class OntoSupport(Bijection):
             x, ladj = torch.cat([x for x, _ in done], -1), torch.stack([ladj for _, ladj in done]).sum(0)
         return x, torch.where(inside, ladj, -torch.inf)
 
+    def on_edge(self, y: Tensor) -> Tensor:
+        """Whether events have an entry on a closed end of its interval, or one of zero in a simplex.
+
+        No real number is mapped there, and densities are defined inside only: such entries are scored as the
+        nearest number inside, hundreds of nats below their neighbours.
+
+        Args:
+            y: Events, ``(*batch, n)``.
+
+        Returns:
+            One truth value an event, ``(*batch,)``.
+        """
+        slices = y.split([piece.data for piece in self.pieces], -1) if len(self.pieces) > 1 else (y,)
+        touching = torch.zeros(y.shape[: y.dim() - len(self.event_shape)], dtype=torch.bool, device=y.device)
+        for piece, part in zip(self.pieces, slices, strict=True):
+            for end in piece.ends:
+                touching |= (part == end).flatten(touching.dim()).any(-1)
+        inside: Tensor = self._codomain.check(y)
+        return touching & inside
+
     def forward_shape(self, shape: Size) -> Size:
         """From latents to events."""
         return Size([*shape[:-1], *self.event_shape])
@@ -101,6 +121,7 @@ class _Piece(NamedTuple):
     transform: Transform
     latent: int
     data: int
+    ends: tuple[Any, ...] = ()
 
 
 def _call(t: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,7 +163,7 @@ def _piece(support: Constraint, size: int) -> _Piece:
     if support is constraints.simplex or isinstance(support, type(constraints.simplex)):
         if size < 2:
             raise DataError(f"a simplex has at least two entries, but the events have size {size}.")
-        return _Piece(StickBreaking(), size - 1, size)
+        return _Piece(StickBreaking(), size - 1, size, (0.0,))
     if isinstance(support, type(constraints.lower_cholesky)):
         return _Piece(LowerCholesky(), size * (size + 1) // 2, size)
     _check_bounds(support)
@@ -161,19 +182,24 @@ def _piece(support: Constraint, size: int) -> _Piece:
             f"torch's bijection onto {support} starts from events of shape {tuple(latent)}, not vectors. "
             "Use constraints.lower_cholesky or corr_cholesky for matrices."
         )
-    return _Piece(transform, latent[0], size)
+    ends = tuple(bound for bound in _bounds(support) if bound is not None)
+    return _Piece(transform, latent[0], size, ends)
 
 
 def _check_bounds(support: Constraint) -> None:
     """Raise unless the bounds of a constraint, where it has such, are finite and in order."""
-    bounds = [vars(support).get(name) for name in ("lower_bound", "upper_bound")]
-    low, high = (None if bound is None else torch.as_tensor(bound, dtype=torch.double) for bound in bounds)
+    low, high = (None if b is None else torch.as_tensor(b, dtype=torch.double) for b in _bounds(support))
     finite = all(bound is None or bound.isfinite().all() for bound in (low, high))
     if not finite or (low is not None and high is not None and not (low < high).all()):
         raise DataError(
             f"the support {support} needs finite bounds, the lower below the upper. Where one side is open, "
             "say constraints.greater_than(bound) or constraints.less_than(bound)."
         )
+
+
+def _bounds(support: Constraint) -> tuple[Any, Any]:
+    """The lower and the upper bound, where there is one."""
+    return vars(support).get("lower_bound"), vars(support).get("upper_bound")
 
 
 def _as_events(support: Constraint, size: int) -> Any:

@@ -167,3 +167,30 @@ def test_latent_on_a_support_under_nuts_and_autonormal(size, support):
     guide = AutoNormal(model)
     SVI(model, guide, pyro.optim.Adam({"lr": 1e-2}), Trace_ELBO()).step()
     assert flow().support.check(guide.median()["z"]).all()
+
+
+@pytest.mark.parametrize(
+    ("support", "rows", "on_edge"),
+    [
+        (constraints.interval(-1.0, 2.0), [[-1.0, 0.0], [1e-7, 1.9], [0.0, 2.0], [3.0, -1.0]], [1, 0, 1, 0]),
+        (constraints.nonnegative, [[0.0, 1.0], [1e-30, 5.0]], [1, 0]),
+        (
+            constraints.positive,
+            [[0.0, 1.0], [1e-30, 5.0]],
+            [0, 0],
+        ),  # zero is outside, which is said elsewhere
+        (constraints.simplex, [[0.0, 0.4, 0.6], [0.2, 0.2, 0.6]], [1, 0]),
+        (POSITIVE_AND_REAL, [[1.0, 0.0], [2.0, 1.0]], [0, 0]),
+        (
+            constraints.stack([constraints.real, constraints.interval(0.0, torch.tensor(3.0))], dim=-1),
+            [[0.0, 1.0], [3.0, 0.0], [7.0, 3.0]],
+            [0, 1, 1],
+        ),
+        (constraints.lower_cholesky, [[[1.0, 0.0], [0.0, 2.0]]], [0]),
+    ],
+)
+def test_events_on_a_closed_edge_are_known(support, rows, on_edge):
+    y = torch.tensor(rows, dtype=torch.double)
+    outer = fresh(y.shape[-1], support).outer
+    assert outer.on_edge(y).tolist() == [bool(n) for n in on_edge]
+    assert outer.on_edge(y.expand(4, *y.shape)).shape == (4, len(y))

@@ -1,5 +1,6 @@
 """Posterior samples become the prior of the next model."""
 
+import numpy as np
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -50,6 +51,16 @@ def test_steps_may_be_asked_for_instead_of_passes():
     first = flow_from_samples(draws, steps=1, lr=1e-2)
     later = flow_from_samples(draws, steps=20, lr=1e-2)
     assert not torch.equal(first.log_prob(draws), later.log_prob(draws))
+
+
+def test_arrays_are_taken_as_tensors_are():
+    draws = {"z": torch.randn(100, 2), "s": torch.rand(100)}
+    given = {"supports": {"s": constraints.positive}, "steps": 5}
+    arrays = {name: value.double().numpy() for name, value in draws.items()}
+    prior, same = flow_from_samples(draws, **given), flow_from_samples(arrays, **given)
+    assert_close(same.log_prob(draws), prior.log_prob(draws))
+    with pytest.raises(DataError, match="'n' is discrete"):
+        flow_from_samples({"n": np.arange(100)}, steps=1)
 
 
 def test_prior_keeps_names_supports_and_moments():

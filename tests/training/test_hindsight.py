@@ -44,6 +44,21 @@ def test_constant_columns_of_what_learns_no_density_are_nobodys_business():
         fit(small_flow(), with_constants(0)[:1, :2], steps=1, progress=False)  # one row varies in nothing
 
 
+UNIT = torch.distributions.constraints.unit_interval
+
+
+@pytest.mark.parametrize("end", [0.0, 1.0])
+def test_rows_on_an_edge_of_the_support_are_named_before_a_flow_trains_on_them(end):
+    x = torch.rand(40, 3)
+    x[[5, 9], 1] = end
+    flow = NormalizingFlow(RealNVP(3, num_layers=2, hidden_dims=(4,), support=UNIT))
+    with pytest.warns(DensityWarning, match="2 of 40 rows, the first at index 5, have an entry on an edge"):
+        fit(flow, x, steps=1, progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(flow, x.clamp(1e-3, 1 - 1e-3), steps=1, progress=False)
+
+
 def two_points():
     return torch.tensor([[0.0, 0.0], [1.0, 1.0]], dtype=torch.double).repeat(100, 1)
 
