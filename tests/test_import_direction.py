@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 # Single modules at the very bottom, on which every room may stand and which stand on no room.
 FLOOR = ("eager", "errors", "arguments", "finite", "levels", "naming", "networks", "plates", "zuko_guard")
-FLOOR += ("through_formula",)
+FLOOR += ("heap", "through_formula")
 # From the ground up; those of one storey do not import each other.
 CORE = (("nets", "transforms"), ("distributions",), ("flows",), ("guides",), ("models",), ("objectives",))
 # Beside the stairs: each may use the core and those before it, and nothing that trains or composes.

@@ -191,6 +191,7 @@ class FlowDistribution(TransformedDistribution):  # type: ignore[misc]
         """Whether any number has a density here, and looking at tensors is allowed."""
         return (
             isinstance(self.base_dist, StandardBase)
+            and type(self.base_dist).log_prob is StandardBase.log_prob  # and not a tempered one, say
             and self.base_dist.support is constraints.real_vector
             and self.transforms[0].codomain is constraints.real_vector
             and isinstance(value, Tensor)

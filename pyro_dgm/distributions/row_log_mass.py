@@ -67,8 +67,11 @@ class _RowLogMass(torch.autograd.Function):
 
 
 def _grouped(logits: Tensor, value: Tensor, group: int) -> Tensor:
-    factors = logits.abs().sigmoid_().unflatten(-1, (-1, group))
-    linear = torch.addcmul(logits.relu().neg_(), logits, value).sum(-1)
+    # One piece of memory for all: at large sizes fresh memory costs as much as the operations.
+    owned = logits.relu().neg_()
+    fits = torch.broadcast_shapes(logits.shape, value.shape) == logits.shape
+    linear = (owned.addcmul_(logits, value) if fits else torch.addcmul(owned, logits, value)).sum(-1)
+    factors = torch.abs(logits, out=owned).sigmoid_().unflatten(-1, (-1, group))
     log_mass: Tensor = linear + factors.prod(-1).log_().sum(-1)
     return log_mass
 

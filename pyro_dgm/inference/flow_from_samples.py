@@ -124,7 +124,7 @@ def _draws_and_layout(
 
 def _as_tensor(draws: Any) -> Any:
     """Arrays of numbers become tensors of the default dtype; what is no array is left to be refused."""
-    if not isinstance(draws, np.ndarray):
+    if not isinstance(draws, np.ndarray) or draws.dtype.kind not in "fiub":
         return draws
-    tensor = torch.as_tensor(draws)
+    tensor = torch.as_tensor(np.ascontiguousarray(draws))
     return tensor.to(torch.get_default_dtype()) if tensor.is_floating_point() else tensor

@@ -16,6 +16,7 @@ from pyro_dgm.data.rows import as_rows
 from pyro_dgm.distributions import FlowDistribution
 from pyro_dgm.distributions.entries import without_missing
 from pyro_dgm.errors import DataError, ShapeError
+from pyro_dgm.heap import keep_freed_memory
 from pyro_dgm.models import VAE
 from pyro_dgm.models.generative_model import evaluating
 from pyro_dgm.objectives.latent_bound import is_direct
@@ -55,6 +56,7 @@ def log_weights(
         DataError: If a row is not finite, a weight is NaN, a site is scaled or subsampled.
         ShapeError: If a site has not one log-density per row: only then does a row have a weight of its own.
     """
+    keep_freed_memory()
     x = without_missing(x, mask)
     if x.is_floating_point():
         x = as_rows(x, event_shape=x.shape[1:], dtype=x.dtype, name="x")
@@ -92,12 +94,15 @@ def _of_vae(
     passes = []
     for done in range(0, num_samples, at_once):
         shape = Size([min(at_once, num_samples - done)])
-        if isinstance(posterior, FlowDistribution):
-            z, log_q = posterior.rsample_and_log_prob(shape)
-        else:
-            z = posterior.sample(shape)
-            log_q = posterior.log_prob(z)
-        passes.append(prior.log_prob(z).double() + model.log_likelihood(x, z, context, mask) - log_q)
+        # The rows are the same in each pass; looking at them again takes a fifth of its time.
+        with pyro.validation_enabled(False) if done else nullcontext():
+            if isinstance(posterior, FlowDistribution):
+                z, log_q = posterior.rsample_and_log_prob(shape)
+            else:
+                z = posterior.sample(shape)
+                log_q = posterior.log_prob(z)
+            log_joint = prior.log_prob(z).double() + model.log_likelihood(x, z, context, mask)
+        passes.append(log_joint - log_q)
     return torch.cat(passes)
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, softplus
+from torch.nn.modules import module as torch_module
 
 from pyro_dgm.eager import is_batched, is_eager
 from pyro_dgm.nets import products
@@ -42,12 +43,13 @@ class LayersByHand(NamedTuple):
 
     def pays(self, x: Tensor) -> bool:
         """Whether one node is faster than torch's own: where oneDNN does a product, and nobody looks on."""
+        if not (x.dim() and is_eager(x)):
+            return False
         rows = x.numel() // max(1, x.shape[-1])
         return (
             any(products.is_large(rows * w.numel(), x.dtype) for w in self.tensors[::2])
             and x.shape[-1] == self.sizes[0]
             and all(t.dtype == x.dtype for t in self.tensors)
-            and is_eager(x)
             and not torch._C._len_torch_function_stack()  # half precision, or noise that belongs to rows
         )
 
@@ -153,11 +155,13 @@ def layers_by_hand(layers: nn.Module | None) -> LayersByHand | None:
         elif type(part) is not nn.Linear:
             return None
         else:
-            tensors += (part._parameters["weight"], part._parameters["bias"])  # type: ignore[arg-type]
+            tensors += (part._parameters.get("weight"), part._parameters.get("bias"))  # type: ignore[arg-type]
     if len(tensors) != 2 * len(activations) + 2 or not all(type(t) is nn.Parameter for t in tensors):
         return None  # an activation at the end, no bias, or a parameter divided among processes
     return LayersByHand(tensors, tuple(activations))
 
 
 def _is_watched(module: nn.Module) -> bool:
-    return bool(products.is_heard(module) or module._backward_hooks or module._backward_pre_hooks)
+    own = module._backward_hooks or module._backward_pre_hooks
+    of_all = torch_module._global_backward_hooks or torch_module._global_backward_pre_hooks
+    return bool(own or of_all or products.is_heard(module))

@@ -102,11 +102,15 @@ _FORWARD = MLP.forward
 
 def _mapped(layers: nn.Sequential, x: Tensor) -> Tensor:
     """What layers make of rows; large products are oneDNN's, see :mod:`pyro_dgm.nets.products`."""
-    if torch.is_grad_enabled():
+    y: Tensor
+    if not is_eager(x):  # asked first: no graph shall hold the rest
+        y = layers(x)
+    elif not torch.is_grad_enabled():
+        y = products.through(layers, x)
+    else:
         by_hand = layers_by_hand(layers)
-        y: Tensor = layers(x) if by_hand is None or not by_hand.pays(x) else by_hand(x)
-        return y
-    return products.through(layers, x) if is_eager(x) else layers(x)
+        y = layers(x) if by_hand is None or not by_hand.pays(x) else by_hand(x)
+    return y
 
 
 def _parameters_if_rectified(layers: nn.Sequential) -> list[Tensor] | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,17 +37,24 @@ def through(layers: nn.Sequential, x: Tensor) -> Tensor:
     """What layers make of ``x`` of shape ``(*batch, K)``, where no graph is kept: linear ones likewise."""
     if type(layers) is not nn.Sequential or is_heard(layers):
         return layers(x)  # type: ignore[no-any-return]
+    owned = False  # whether the memory of x is nobody else's; fresh memory can cost more than an activation
     for layer in layers._modules.values():
         assert layer is not None
-        if (
-            type(layer) is nn.Linear
-            and not is_heard(layer)
-            and type(layer.bias) is type(layer.weight) is nn.Parameter
-        ):
-            x = linear(x, layer.weight, layer.bias)
+        plain, kind = not is_heard(layer), type(layer)
+        if kind is nn.Linear and plain and type(layer.bias) is type(layer.weight) is nn.Parameter:
+            x, owned = linear(x, layer.weight, layer.bias), True
+        elif owned and plain and kind in _IN_PLACE:
+            x = _IN_PLACE[kind](layer, x)
         else:
-            x = layer(x)
+            x, owned = layer(x), False
     return x
+
+
+_IN_PLACE: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
+    nn.ReLU: lambda layer, x: x.relu_(),
+    nn.Tanh: lambda layer, x: x.tanh_(),
+    nn.Softplus: lambda layer, x: torch.ops.aten.softplus.out(x, layer.beta, layer.threshold, out=x),
+}
 
 
 def is_heard(module: nn.Module) -> bool:

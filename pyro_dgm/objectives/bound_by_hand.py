@@ -192,9 +192,9 @@ def _layers(network: nn.Module | None, shape: tuple[int, ...]) -> LayersByHand |
     else:
         return None
     perceptron = network.mlp
-    if not usual or network.data_shape != shape or perceptron.context_dim:
+    if not usual or network.data_shape != shape or not is_as_written(perceptron, MLP, _MAP):
         return None
-    return layers_by_hand(perceptron.layers) if is_as_written(perceptron, MLP, _MAP) else None
+    return None if perceptron.context_dim else layers_by_hand(perceptron.layers)
 
 
 def _is_plain(x: Tensor) -> bool:

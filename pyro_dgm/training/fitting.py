@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from pyro_dgm.arguments import explains_options
+from pyro_dgm.heap import keep_freed_memory
 from pyro_dgm.training.batches import as_source
 from pyro_dgm.training.budget import Budget, positive_int
 from pyro_dgm.training.callbacks import Callback, FitState
@@ -158,6 +159,7 @@ def fit(
         >>> bool(history.losses[-1] < history.losses[0])
         True
     """
+    keep_freed_memory()
     objective, schedule = as_objective(objective), as_schedule(schedule)
     seed, batch_size = checked_seed(seed), positive_int("batch_size", batch_size)
     ranks = start_processes()  # each process has a device of its own then

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
@@ -44,13 +45,17 @@ def start_processes(timeout: float = DEFAULT_TIMEOUT) -> Ranks:
         if not on_cpu:  # numbers are compared on the CPU, where NCCL alone could not send them
             dist.init_process_group("cpu:gloo,cuda:nccl", timeout=waiting)
         PartialState(cpu=on_cpu, timeout=waiting)  # which also chooses the device of this process
-        atexit.register(_leave)
+        atexit.register(_leave, os.getpid())
     return Ranks(dist.get_rank(), dist.get_world_size())
 
 
-def _leave() -> None:
-    """Wait for the threads that send; one that lets go of a tensor after Python's end aborts the process."""
-    if dist.is_initialized():
+def _leave(pid: int) -> None:
+    """Wait for the threads that send; one that lets go of a tensor after Python's end aborts the process.
+
+    After an error nothing is waited for: the others may never answer, and whoever started the job is to know.
+    """
+    failed = getattr(sys, "last_value", None) is not None
+    if dist.is_initialized() and not failed and os.getpid() == pid:
         dist.destroy_process_group()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -91,11 +92,6 @@ class Affine(Elementwise):
         self._half_range = (self.max_log_scale + self.max_stretch) / 2
         self._offset = (self.max_log_scale - self.max_stretch) / 2
         self._lean = math.atanh(self._offset / self._half_range) if self._offset else 0.0
-        numbers = self._half_range, self._lean, self._offset
-        self._by_hand: dict[bool, ByHand] = {
-            False: AffineByHand(*numbers),
-            True: AffineInverseByHand(*numbers),
-        }
 
     def call(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Scale, then shift."""
@@ -112,7 +108,14 @@ class Affine(Elementwise):
 
     def by_hand(self, *, back: bool) -> ByHand | None:
         """Both directions."""
-        return self._by_hand[back] if type(self) is Affine else None
+        if type(self) is not Affine:
+            return None
+        return _affine_by_hand(self._half_range, self._lean, self._offset, back)
+
+
+@lru_cache(maxsize=256)
+def _affine_by_hand(half_range: float, lean: float, offset: float, back: bool) -> ByHand:
+    return (AffineInverseByHand if back else AffineByHand)(half_range, lean, offset)
 
 
 class Gated(Elementwise):

@@ -1,9 +1,11 @@
 """What RealNVP is told beside its sizes: how far its layers stretch, and what decides first."""
 
+import pyro
 import pytest
 import torch
 from torch.testing import assert_close
 
+from pyro_dgm.distributions import StandardNormal
 from pyro_dgm.flows import RealNVP
 from pyro_dgm.transforms import Affine
 
@@ -48,3 +50,24 @@ def test_the_left_part_decides_first():
 def test_a_split_that_leaves_a_part_empty_is_refused(split):
     with pytest.raises(ValueError, match="between 1 and 2"):
         RealNVP(3, split=split)
+
+
+class Tempered(StandardNormal):
+    """Of half the temperature; not normalised."""
+
+    def log_prob(self, value):
+        return 2 * super().log_prob(value)
+
+
+class Colder(RealNVP):
+    def base(self, context=None):
+        return Tempered(self.origin, () if context is None else context.shape[:-1])
+
+
+def test_a_base_of_ones_own_is_asked_for_its_density_whether_values_are_checked_or_not():
+    flow, y = Colder(2, num_layers=2, hidden_dims=(4,)), torch.randn(5, 2)
+    latent, ladj = flow().transform.inverse_and_ladj(y)
+    expected = 2 * StandardNormal(torch.zeros(2)).log_prob(latent) + ladj
+    for checked in (True, False):
+        with pyro.validation_enabled(checked):
+            assert_close(flow().log_prob(y), expected)

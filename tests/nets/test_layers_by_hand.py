@@ -109,6 +109,33 @@ def test_one_node_is_made_where_it_pays_and_nobody_looks_on(nodes):
     assert len(nodes) == products._HAS_ONEDNN
 
 
+def test_graphs_hold_the_layers_whatever_the_batch(nodes):
+    net, x = MLP(40, 7, (256, 256), activation=nn.Tanh), torch.randn(4000, 40)
+    expected = net.layers(x)
+    assert_close(torch.compile(net, backend="eager", fullgraph=True)(x), expected, atol=1e-5, rtol=1e-5)
+    rows = torch.export.Dim("rows", min=2, max=100_000)
+    program = torch.export.export(net, (x[:7],), dynamic_shapes=({0: rows},), strict=True)
+    assert_close(program.module()(x), expected, atol=1e-5, rtol=1e-5)
+    assert not nodes
+
+
+def test_a_listener_to_all_backward_passes_hears_each_layer(nodes):
+    net, heard = MLP(40, 7, (256, 256), activation=nn.Tanh), []
+    hook = nn.modules.module.register_module_full_backward_hook
+    handle = hook(lambda module, *_: heard.append(type(module)))
+    try:
+        net(torch.randn(128, 40, requires_grad=True)).sum().backward()
+    finally:
+        handle.remove()
+    assert heard.count(nn.Linear) == 3
+
+
+def plain_weight(net):
+    weight = net[0].weight
+    del net[0].weight
+    net[0].weight = 1.0 * weight
+
+
 def watched(change):
     net = layers(nn.Tanh, 2, 3, 2)
     change(net)
@@ -126,4 +153,5 @@ def test_layers_that_are_not_as_torch_made_them_are_left_alone():
     assert watched(lambda net: net[0].register_full_backward_pre_hook(lambda *_: None)) is None
     assert watched(lambda net: net[1].register_forward_hook(lambda *_: None)) is None
     assert watched(lambda net: setattr(net[0], "bias", None)) is None
+    assert watched(plain_weight) is None
     assert watched(lambda net: nn.utils.parametrizations.weight_norm(net[0])) is None

@@ -100,6 +100,20 @@ def test_other_parts_are_left_to_their_distributions():
     assert by_hand(vae) is None
 
 
+class Linear(nn.Linear):
+    """A perceptron of one's own; it takes a context, as those in its place do."""
+
+    def forward(self, x, context=None):
+        return super().forward(x)
+
+
+def test_a_perceptron_of_ones_own_is_called():
+    vae = make()
+    vae.guide.encoder.mlp = Linear(8, 6).double()
+    assert by_hand(vae) is None
+    assert ELBO(vae)(X).isfinite()
+
+
 def test_rows_outside_of_the_support_or_of_another_shape_are_refused_as_ever():
     with pytest.raises(DataError, match="support of the VAE"):
         ELBO(make())(X / 2)
