@@ -1,7 +1,9 @@
 """Workers of a DataLoader, and data sets, that fail."""
 
+import gc
 import os
 import signal
+import warnings
 
 import pytest
 import torch
@@ -11,8 +13,20 @@ from pyro_dgm.errors import DataError
 from pyro_dgm.training import fit
 from tests.training.toys import Mean, rows, same, weights
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*unclosed <socket:ResourceWarning"),
+]
 OPTIONS = {"steps": 6, "progress": False}
+
+
+@pytest.fixture(autouse=True)
+def half_made_connections_are_gone():
+    """Torch's connection to a worker that died is closed by the garbage collector, which says so."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 class Rows(Dataset):
