@@ -28,8 +28,15 @@ def wait_until(condition, process, seconds=60.0):
         time.sleep(0.0005)
 
 
+def writes(folder):
+    try:
+        return any(folder.rglob(".*.tmp-*"))
+    except FileNotFoundError:  # a checkpoint was renamed, or an old one removed, under our eyes
+        return False
+
+
 def killed_in_a_write(process, folder):
-    wait_until(lambda: any(folder.rglob(".*.tmp-*")), process)
+    wait_until(lambda: writes(folder), process)
     process.kill()
     process.join()
 
