@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import pyro
@@ -11,6 +11,7 @@ import torch
 from pyro import poutine
 from pyro.poutine.util import prune_subsample_sites
 from torch import Size, Tensor, nn
+from torch.distributions import Distribution
 
 from pyro_dgm.data.rows import as_rows
 from pyro_dgm.distributions import FlowDistribution
@@ -95,7 +96,7 @@ def _of_vae(
     for done in range(0, num_samples, at_once):
         shape = Size([min(at_once, num_samples - done)])
         # The rows are the same in each pass; looking at them again takes a fifth of its time.
-        with pyro.validation_enabled(False) if done else nullcontext():
+        with _unchecked() if done else nullcontext():
             if isinstance(posterior, FlowDistribution):
                 z, log_q = posterior.rsample_and_log_prob(shape)
             else:
@@ -104,6 +105,17 @@ def _of_vae(
             log_joint = prior.log_prob(z).double() + model.log_likelihood(x, z, context, mask)
         passes.append(log_joint - log_q)
     return torch.cat(passes)
+
+
+@contextmanager
+def _unchecked() -> Iterator[None]:
+    """Let new distributions take values as they come. Pyro's switch would not leave torch's as it was."""
+    before = Distribution._validate_args
+    Distribution.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(before)
 
 
 def _finite(weights: Tensor) -> Tensor:

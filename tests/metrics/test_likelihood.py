@@ -185,6 +185,17 @@ def test_a_latent_shared_by_the_rows_is_refused():
         importance_log_likelihood(shared, ROWS, guide=guide, num_samples=2)
 
 
+@pytest.mark.parametrize("of_torch", [False, True])
+def test_whether_values_are_checked_is_left_as_it_was(vae, of_torch):
+    before = torch.distributions.Distribution._validate_args
+    torch.distributions.Distribution.set_default_validate_args(of_torch)
+    try:
+        log_weights(vae, vae.guide, ROWS, 4, chunk=6)
+        assert torch.distributions.Distribution._validate_args is of_torch
+    finally:
+        torch.distributions.Distribution.set_default_validate_args(before)
+
+
 def test_what_cannot_be_estimated_is_refused():
     with pytest.raises(DataError, match="pass guide="):
         importance_log_likelihood(model, ROWS, num_samples=2)

@@ -116,3 +116,27 @@ def test_a_listener_to_every_module_is_heard(always):
     finally:
         handle.remove()
     assert heard.count(nn.Linear) == 2
+
+
+class Table(nn.Module):
+    """Gives the same rows each time, which are its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows = -torch.ones(5, 4)
+
+    def forward(self, x):
+        return self.rows
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh, nn.Softplus])
+def test_only_memory_of_its_own_is_written_to(activation):
+    x, table = -torch.ones(5, 4), Table()
+    for layers in (
+        nn.Sequential(activation(), nn.Linear(4, 4), activation()),
+        nn.Sequential(nn.Linear(4, 4), table, activation(), activation(), nn.Linear(4, 2)),
+    ):
+        with torch.no_grad():
+            torch.testing.assert_close(products.through(layers, x), layers(x))
+        assert (x == -1).all()
+        assert (table.rows == -1).all()
