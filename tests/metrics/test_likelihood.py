@@ -196,6 +196,13 @@ def test_whether_values_are_checked_is_left_as_it_was(vae, of_torch):
         torch.distributions.Distribution.set_default_validate_args(before)
 
 
+def test_rows_outside_of_the_likelihoods_support_are_refused():
+    vae = VAE(MLPDecoder(2, (4,), (5,)), 2, guide=AmortizedNormal(MLPEncoder((4,), 2, (5,))))
+    with pytest.raises(DataError, match="support"):
+        importance_log_likelihood(vae, torch.full((3, 4), 0.5), num_samples=2)
+    assert importance_log_likelihood(vae, torch.ones(3, 4), num_samples=9, chunk=3).log_prob.isfinite().all()
+
+
 def test_what_cannot_be_estimated_is_refused():
     with pytest.raises(DataError, match="pass guide="):
         importance_log_likelihood(model, ROWS, num_samples=2)
