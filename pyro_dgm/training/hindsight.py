@@ -61,7 +61,7 @@ def look_ahead(objective: Any, rows: Tensor | None) -> None:
         "density along them, and the likelihood grows without bound as the flow finds that out. Leave them "
         "out, or add noise of a known size.",
         DensityWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
 
 
@@ -75,7 +75,7 @@ def _look_at_edges(outer: Any, rows: Tensor) -> None:
         "scored as the nearest number inside, hundreds of nats below their neighbours. Shrink the data into "
         "the inside, dequantise what was rounded, or model zeros and ones apart.",
         DensityWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
 
 
@@ -99,7 +99,7 @@ def look_back(objective: Any, rows: Tensor | None, history: History) -> None:
             f"the loss has grown from {losses[0]:.4g} to {last:.4g}. Lower lr, set clip=, or standardise the "
             "data.",
             DensityWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     if rows is None or len(rows) < 2 or not _learns_density(objective):
         return
@@ -124,7 +124,7 @@ def look_back(objective: Any, rows: Tensor | None, history: History) -> None:
         "normal distribution's. The flow puts its mass on points or a surface, and its likelihood has no "
         "bound. Remove what repeats, or add noise of a known size.",
         DensityWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
 
 
@@ -150,7 +150,7 @@ def look_at_steps(objective: Any, some: Callable[[], Batch | None]) -> None:
         "density is not what the loss said. Let the number of steps follow the likelihood by "
         "callbacks=[StepControl(model, rows)], or raise nt_train.",
         DensityWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
 
 
@@ -184,7 +184,7 @@ def look_at_draws(objective: Any, some: Callable[[], Batch | None], history: His
         "all can leave it: standardise the data, or train Whitened.fitted_to(flow, data), or a spline flow "
         "with affine=True.",
         DensityWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
 
 

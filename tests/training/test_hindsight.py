@@ -31,8 +31,10 @@ def recorded(losses):
 
 def test_constant_columns_are_named_before_a_flow_trains_on_them():
     flow = NormalizingFlow(RealNVP(4, num_layers=2, hidden_dims=(4,))).double()
-    with pytest.warns(DensityWarning, match=r"2 of 4 columns of the data are constant \(column 0, 2\)"):
+    said = r"2 of 4 columns of the data are constant \(column 0, 2\)"
+    with pytest.warns(DensityWarning, match=said) as caught:
         fit(flow, with_constants(0, 2), steps=1, progress=False)
+    assert caught[0].filename == __file__
     assert all(p.isfinite().all() for p in flow.parameters())
 
 
@@ -52,8 +54,10 @@ def test_rows_on_an_edge_of_the_support_are_named_before_a_flow_trains_on_them(e
     x = torch.rand(40, 3)
     x[[5, 9], 1] = end
     flow = NormalizingFlow(RealNVP(3, num_layers=2, hidden_dims=(4,), support=UNIT))
-    with pytest.warns(DensityWarning, match="2 of 40 rows, the first at index 5, have an entry on an edge"):
+    said = "2 of 40 rows, the first at index 5, have an entry on an edge"
+    with pytest.warns(DensityWarning, match=said) as caught:
         fit(flow, x, steps=1, progress=False)
+    assert caught[0].filename == __file__  # it points to the line that called fit
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fit(flow, x.clamp(1e-3, 1 - 1e-3), steps=1, progress=False)
